@@ -1,1 +1,1 @@
-"""What a daemon does with its graphs, runs and results, one folder a feature."""
+"""A daemon's features for graphs, runs and results, one folder each."""

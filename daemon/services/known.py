@@ -1,4 +1,4 @@
-"""Looks up graphs and runs by name; the error for an unknown name has a suggestion."""
+"""Looks up graphs and runs by name; suggests a similar name in the error for an unknown one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IN_NO_VIEW = "this shard is not in the view: ask a member (see `members`)"
 
 
 class Known:
-    """Of one shard."""
+    """One shard's graphs and runs."""
 
     def __init__(self, context: HostContext) -> None:
         self._context, self._state = context, context.state
@@ -28,14 +28,14 @@ class Known:
         return "drained" if self._context.me in state.registry.draining else "starting"
 
     def graph(self, name: str) -> AddGraph:
-        """The graph of that name. Raises `UnknownGraph`."""
+        """Returns the graph of that name. Raises `UnknownGraph`."""
         graphs = self._state.registry.graphs
         if name not in graphs:
             raise UnknownGraph.named(name, graphs)
         return graphs[name]
 
     def graph_of(self, run: RunRecord) -> AddGraph:
-        """The graph that a run belongs to. Raises `UnknownRun` if it was dropped, whatever has its name now."""
+        """Returns the graph of a run. Raises `UnknownRun` if it was dropped, even if its name is in use again."""
         registry = self._state.registry
         graph = registry.graph_of(run.load)
         if graph is None:
@@ -44,7 +44,7 @@ class Known:
         return graph
 
     def run(self, name: str) -> RunRecord:
-        """The run of that name. Raises `UnknownRun`."""
+        """Returns the run of that name. Raises `UnknownRun`."""
         registry = self._state.registry
         runs = registry.runs
         if name in registry.dropped:
@@ -54,14 +54,14 @@ class Known:
         return runs[name]
 
     def meant(self, name: str, load: str | None) -> AddGraph:
-        """The graph of a name, if it is still the one that the asker has seen. Raises `UnknownGraph`."""
+        """Returns the graph of a name, if it is still the one that the caller has seen. Raises `UnknownGraph`."""
         graph = self.graph(name)
         if load not in (None, graph.load):
             raise UnknownGraph.replaced(name)
         return graph
 
     async def decided(self, command: Command, look_again: Callable[[], object] = lambda: None) -> str:
-        """What the log says. `look_again` raises, in its own words, if what is meant went away meanwhile."""
+        """Gets a command decided. `look_again` raises a better error if the command's subject is gone by then."""
         answer = await self._context.decide(command)
         if answer.error:
             look_again()
@@ -69,6 +69,6 @@ class Known:
         return answer.name
 
     def require_view(self) -> None:
-        """Raises `Refused` on a shard that is in no view."""
+        """Raises `Refused` on a shard that is not in the view."""
         if not self._state.in_view:
             raise Refused(IN_NO_VIEW)

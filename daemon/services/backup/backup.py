@@ -1,12 +1,12 @@
-"""A backup of the whole cluster, written by one daemon while everything goes on.
+"""A backup of the whole cluster, written by one daemon while everything else goes on.
 
     slices   of every partition of every graph, from this disk or from a holder's; a load never changes
-    states   of finished runs: their last tick. Of active ones: one tick that every partition is held for
+    states   of finished runs: their last tick. Of active ones: one tick whose state is held for every partition
 
-A graph's slices never change, so when they are copied does not matter. An active run moves on meanwhile, and the states
-of its checkpoint ticks are deleted behind it: a tick is tried, and when a holder has deleted it, the copy of that run
-starts over with a newer one, some times. If the run is quicker than the copy every time, it goes in without a state:
-whoever restores it begins it at its first tick, which gives the same bits, only later.
+A graph's slices never change, so they can be copied at any time. An active run moves on meanwhile, and its older
+checkpoints are deleted: once a holder has deleted the tick being copied, the copy of that run starts over with a newer
+one, a few times. If the run is always quicker than the copy, the backup contains it without a state: a restored run
+then begins at its first tick, which gives the same bits, only later.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ RUN_TRIES = 20
 TRY_AGAIN_SECONDS = 0.5
 RUN_AGAIN_SECONDS = 0.1
 ASKED_AT_ONCE = 2
-"""Others: a shard takes four pieces at the same time, and may be repairing, too."""
+"""Other shards: a shard takes four pieces at the same time, and may be repairing, too."""
 HOLDERS_ASKED = 3
-"""For the same states, one after the other."""
+"""How many holders to ask for the same states, one after the other."""
 
 
 class Backup:
@@ -62,7 +62,7 @@ class Backup:
         self._writer: ArchiveWriter | None = None
 
     async def run(self) -> BackupReply:
-        """Writes it. Raises `Usage`, `Refused` or `Failed`; then nothing of it is left."""
+        """Writes the backup. Raises `Usage`, `Refused` or `Failed`, and then leaves nothing of it."""
         if not self._folder.is_absolute():
             raise Usage("dir should be an absolute path, because the daemon has another working directory")
         cluster, began_ns = self._context.config.cluster.name, self._context.clock.monotonic_ns()
@@ -135,7 +135,7 @@ class Backup:
     # -- graphs ----------------------------------------------------------------------------------------------------
 
     async def _copied(self, writer: ArchiveWriter, graph: AddGraph) -> Any:
-        """Copies a graph, at the rate of repairs; yields how many partitions are done."""
+        """Copies a graph, at the rate of repairs; yields the number of copied partitions."""
         load, rate = graph.load, self._context.config.storage.repair_bandwidth
         table, header = await self._tried(graph, partial(self._table, load))
         await self._do(lambda: writer.store.put_graph(load, graph.name, table, header))
@@ -165,7 +165,7 @@ class Backup:
         return came.spec, list(came.frames)
 
     async def _tried(self, graph: AddGraph, get: Callable[[AddGraph], Awaitable[T]]) -> T:
-        """Gets it from somebody, also while members come and go."""
+        """Gets something from any shard that has it, also while members come and go."""
         for _ in range(TRIES):
             try:
                 return await get(graph)
@@ -178,7 +178,7 @@ class Backup:
         raise Failed(f"graph '{graph.name}': {why}")
 
     def _sources(self, graph: AddGraph, partition: int) -> tuple[str, ...]:
-        """Who may have something of a partition: those who serve it first."""
+        """Returns the shards that may hold something of a partition, those that serve it first."""
         registry = self._state.registry
         placed = registry.placements[graph.name] if registry.graph_of(graph.load) is not None else ()
         members = registry.view.names if registry.view is not None else ()
@@ -189,7 +189,7 @@ class Backup:
     async def _copied_run(
         self, writer: ArchiveWriter, name: str, graphs: Mapping[str, AddGraph]
     ) -> list[tuple[KeptRun, int]]:
-        """Copies a run as of one of its ticks; nothing if it has failed or its result is gone."""
+        """Copies a run at one of its ticks; returns nothing if it has failed or its result is gone."""
         for attempt in range(RUN_TRIES):
             run = self._state.registry.runs.get(name)
             if run is None or run.load not in graphs or (run.is_over and not run.has_result):
@@ -211,7 +211,7 @@ class Backup:
         return []
 
     async def _newest(self, run: RunRecord, graph: AddGraph) -> int:
-        """The newest tick of which some state is held, as this disk says, or a holder if there is none on it."""
+        """Returns the newest tick with a held state, according to this disk, or to a holder if this disk has none."""
         held = await self._context.disk.do(lambda store: store.states_held())
         ticks = set(held.get(run.number, {}))
         if not ticks:
@@ -223,7 +223,7 @@ class Backup:
         return max(ticks, default=0)
 
     async def _copied_states(self, writer: ArchiveWriter, run: RunRecord, graph: AddGraph, tick: int) -> bool:
-        """Copies the states of a tick; returns False as soon as one can't be had."""
+        """Copies the states of a tick; returns False as soon as one is unavailable."""
         for first in range(0, graph.partition_count, STATES_MAX):
             missing = set(range(first, min(first + STATES_MAX, graph.partition_count)))
             for turn in range(HOLDERS_ASKED):
@@ -237,9 +237,9 @@ class Backup:
     async def _copied_some(
         self, writer: ArchiveWriter, run: RunRecord, graph: AddGraph, tick: int, wanted: set[int], turn: int
     ) -> set[int]:
-        """Copies those of these states that are here or at another holder, each turn another one; returns which.
+        """Copies the wanted states that are here or at another holder, a different one each turn; returns which.
 
-        Everybody is asked at the same time and for all that it is asked for at once: the next tick deletes them.
+        Asks all holders at the same time, each for all of its states at once: the next tick deletes them.
         """
         number, found = run.number, dict[int, Any]()
         if not turn:
@@ -271,7 +271,7 @@ class Backup:
                 raise Refused(f"graph '{name}' is halted: {len(registry.lost(name))} of its partitions are lost")
 
     async def _do(self, job: Callable[[], T]) -> T:
-        """On the backup's own thread: its database belongs to it."""
+        """Runs a job on the backup's own thread, which owns its database."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, job)
 
     def _opened(self, cluster: str) -> ArchiveWriter:
@@ -279,11 +279,11 @@ class Backup:
         return self._writer
 
     def _discard(self) -> None:
-        """After whatever the thread is doing; nobody waits for it."""
+        """Discards the backup after the thread's current job, without waiting."""
         self._thread.submit(lambda: self._writer.discard() if self._writer is not None else None)
 
 
 def _wanted(programs: DeployedPrograms, runs: Sequence[KeptRun]) -> tuple[ProgramVersion, ...]:
-    """Those that can be run, and the older versions that the runs have used."""
+    """Returns the programs that can be run, and the older versions that the runs have used."""
     used = {(run.start.program, run.start.digest) for run in runs}
     return tuple(one for key, one in programs.versions.items() if one.is_current or key in used)

@@ -1,4 +1,4 @@
-"""What the admin socket answers about copies of everything."""
+"""Handles the admin socket's commands about backups."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Restoring a backup into a new cluster, coordinated by the daemon that was started with it.
+"""Restores a backup into a new cluster, coordinated by the daemon that was started with it.
 
     backup --slices, states--> every member keeps its own on disk --all have--> Restore in the log, all at once
 
-The cluster may be of any size: partitions go where the new ring wants them. Until the log has decided, what was carried
-is on disks and nobody counts on it; a restart sweeps it away. So either everything that the backup holds is there, or
-the cluster is empty, and looks it. Runs that had not ended go on by themselves, from the ticks that are held of them.
+The cluster may be of any size: partitions go where the new ring wants them. Until the log has decided, nobody relies on
+the transferred data, and a restart deletes it. So either everything in the backup is restored, or the cluster is empty,
+and shows that. Unfinished runs resume by themselves, from the ticks in the backup.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ T = TypeVar("T")
 
 TRIES = 5
 STATES_BYTES, STATES_MAX = 32 << 20, 512
-"""Of the states that go in one piece."""
+"""Limits on the states in one piece."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A backup that was looked through, and what it says that the log should decide."""
+    """A checked backup, and what it asks the log to decide."""
 
     folder: Path
     restore: Restore
@@ -121,7 +121,7 @@ class Restoring:
         self._thread = ThreadPoolExecutor(1, "shoal-restore")
 
     async def run(self) -> None:
-        """Returns once the cluster has what the backup holds. Raises `Failed`: then it has nothing of it."""
+        """Returns once the cluster has everything in the backup. Raises `Failed`, and then leaves nothing of it."""
         clock = self._context.clock
         began = clock.monotonic_ns()
         try:
@@ -142,7 +142,7 @@ class Restoring:
         log.info("restored: %d graphs, %d runs in %.1f s", graphs, runs, (clock.monotonic_ns() - began) / 1e9)
 
     async def _whole_view(self) -> View:
-        """The first view may lack some that are still starting: wait until there are as many as are expected."""
+        """Waits until the view has as many members as expected: the first one may lack some that are still starting."""
         expected, state = self._context.config.cluster.expect, self._state
         log.info("restoring from %s as soon as %d shards are in the view", self._folder, expected)
 
@@ -180,7 +180,7 @@ class Restoring:
     # -- graphs ----------------------------------------------------------------------------------------------------
 
     async def _graph(self, archive: Archive, view: View, graph: AddGraph) -> AddGraph:
-        """Gives every member its partitions, one member after the other: one piece is in memory at a time."""
+        """Sends every member its partitions, one member after the other: only one piece is in memory at a time."""
         placed, load, me = placement_of(view, graph.partition_count), graph.load, self._context.me
         _, frame, _ = await self._do(partial(archive.graph, load))
         table = table_of(frame, graph.partition_count)
@@ -216,7 +216,7 @@ class Restoring:
     async def _states(
         self, archive: Archive, view: View, run: KeptRun, tick: int, name: str, partitions: list[int]
     ) -> None:
-        """Gives one member the states of its partitions."""
+        """Sends one member the states of its partitions."""
         rest = iter(partitions)
         while batch := await self._do(partial(_next_states, archive, run.number, tick, rest)):
             if name == self._context.me:
@@ -227,7 +227,7 @@ class Restoring:
                 await self._ship(view, name, header, list(batch.values()))
 
     async def _do(self, job: Callable[[], T]) -> T:
-        """On a thread of its own: the backup's database belongs to it."""
+        """Runs a job on a thread of its own, which owns the backup's database."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, job)
 
 
@@ -243,7 +243,7 @@ def _read(archive: Archive, graph: AddGraph, partitions: list[int], table: Any) 
 
 
 def _next_states(archive: Archive, run: int, tick: int, rest: Iterator[int]) -> dict[int, Any]:
-    """The next of these partitions' states, as many as go together."""
+    """Returns the next of these partitions' states, as many as fit into one piece."""
     batch: dict[int, Any] = {}
     size = 0
     for partition in rest:
@@ -260,7 +260,7 @@ def _next_states(archive: Archive, run: int, tick: int, rest: Iterator[int]) -> 
 
 
 class RestoredPieces(Service[Never, RestoredPiece]):
-    """Keeps what a restoration brings to this shard; whatever is wrong with it is the answer."""
+    """Keeps what a restoration sends to this shard; answers with whatever is wrong with it."""
 
     events = (RestoredPiece,)
 
@@ -268,7 +268,7 @@ class RestoredPieces(Service[Never, RestoredPiece]):
         self._context, self._staging, self._pieces = context, staging, pieces
 
     def on_event(self, event: RestoredPiece) -> None:
-        """A piece is whole."""
+        """Takes a complete piece."""
         self._pieces.take(event, lambda: self._take_in(event))
 
     async def _take_in(self, piece: RestoredPiece) -> ShardGraph | None:

@@ -1,1 +1,1 @@
-"""Views, drains and what an operator hears of the cluster."""
+"""Views, drains, and the state of the cluster for operators."""

@@ -1,4 +1,4 @@
-"""What the admin socket answers about a shard and its cluster: how they are, and who comes and goes."""
+"""Handles the admin socket's commands about a shard and its cluster: their state, and members that come and go."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from shoal.api.errors import Refused, Usage
 log = logging.getLogger("shoal.admin")
 
 REPLY_SECONDS = 0.2
-"""From the answer of `leave` to the end: the answer has to get out."""
+"""The time between the answer of `leave` and the end, so that the answer gets out."""
 
 
 class ClusterCommands:
@@ -110,13 +110,13 @@ class ClusterCommands:
         return self._context.clock.monotonic_ns()
 
     def _versions(self) -> list[api.VersionRow]:
-        """What the members run that are alive: more than one row where an upgrade is under way, or was forgotten."""
+        """Returns the live members' versions: several rows while an upgrade is in progress, or was forgotten."""
         members = by_version(versions_of(self._state.membership.live()))
         rows: list[api.VersionRow] = [{**_told(version), "members": names} for version, names in members.items()]
         return sorted(rows, key=lambda row: row["members"])
 
     def _version_held(self) -> list[api.VersionHolder]:
-        """Whoever keeps the cluster version down, which nobody else would say of a server that is gone."""
+        """Returns the shards that hold the cluster version down, including servers that are gone."""
         shard = self._state
         if shard.registry.view is None or shard.raft is None:
             return []
@@ -126,7 +126,7 @@ class ClusterCommands:
         return [{"shard": holder.shard, "reason": _why_held(holder)} for holder in holders]
 
     def _halted(self) -> list[api.Halted]:
-        """Graphs that wait for a shard which holds what nobody else does."""
+        """Returns the graphs that wait for a shard with their only copy of some partitions."""
         registry = self._state.registry
         return [
             {"graph": name, "partitions": lost, "shards": registry.last_holders(name)}
@@ -135,7 +135,7 @@ class ClusterCommands:
         ]
 
     def _held_back(self) -> list[api.HeldBack]:
-        """Members that come and go, and have to stay before they are let into the view; the leader knows."""
+        """Returns flapping members that have to stay up before they are readmitted; only the leader knows them."""
         now = self._now()
         return [
             {"shard": name, "departures": departures, "seconds": max(0.0, (until_ns - now) / 1e9)}
@@ -176,7 +176,7 @@ class ClusterCommands:
         }
 
     async def ring(self, asked: api.Ring) -> api.RingReply:
-        """Who serves each partition: of a graph as the epoch has it, or of one that would be loaded now."""
+        """Returns the holders of each partition: of a graph in this epoch, or of one that would be loaded now."""
         registry, name = self._state.registry, asked.graph
         view = registry.view
         if name is not None:
@@ -258,14 +258,14 @@ def _why_held(holder: Holder) -> str:
 
 
 def _told(version: Version | None) -> _Told:
-    """What a member says of its version; nothing of it, if it does not."""
+    """Returns a member's announced version; without one, nulls."""
     if version is None:
         return {"version": None, "oldest": None, "newest": None}
     return {"version": version.shoal, "oldest": version.oldest, "newest": version.newest}
 
 
 def _disk(level: Level | None) -> api.Disk:
-    """Of the data folder's disk: how full it is, in words and bytes; empty while that is not known."""
+    """Returns how full the data folder's disk is, in words and bytes; empty while that is unknown."""
     if level is None:
         return {}
     return {

@@ -1,4 +1,4 @@
-"""Watches how much room this shard's disk has, for offers of bulk, `status`, metrics and the log."""
+"""Watches the free space on this shard's disk, for bulk transfers, `status`, metrics and the log."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from daemon.store import Store
 log = logging.getLogger("shoal.disk")
 
 LOOK_BEATS = 5
-"""Every so many beats of the host: twice a second."""
+"""In beats of the host: twice a second."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """In bytes: of the disk, free on it, the marks, and what may still be written of bulk."""
+    """In bytes: the disk's size, its free space, the thresholds, and how much bulk data may still be written."""
 
     total: int
     free: int
@@ -29,14 +29,14 @@ class Level:
 
     @property
     def word(self) -> Literal["ok", "low", "full"]:
-        """`ok`, `low` (it is said) or `full` (bulk is refused)."""
+        """`ok`, `low` (a warning) or `full` (bulk data is refused)."""
         if self.free < self.refuse and self.bulk == 0:
             return "full"
         return "low" if self.free < self.warn else "ok"
 
 
 class DiskRoom(Service[Never, Beat]):
-    """Of one shard. `level` is as of the last look; None without marks, or before the first look."""
+    """One shard's disk. `level` is as of the last check; None without thresholds, or before the first check."""
 
     events = (Beat,)
 
@@ -46,7 +46,7 @@ class DiskRoom(Service[Never, Beat]):
         self._is_looking = False
 
     def on_event(self, event: Beat) -> None:
-        """Looks again, when it is time and the disk has answered."""
+        """Checks again when that is due, unless the last check is still running."""
         if event.number % LOOK_BEATS == 1 and not self._is_looking:
             self._is_looking = True
             self._context.spawn(self._look())
@@ -65,7 +65,7 @@ class DiskRoom(Service[Never, Beat]):
 
 
 def _level(store: Store) -> Level | None:
-    """On the store's thread; the reserve is taken again once there is room for it."""
+    """Runs on the store's thread; takes the reserve again once there is room for it."""
     room, bulk = store.room, store.room_for_bulk()
     if room is None or bulk is None:
         return None

@@ -1,11 +1,11 @@
-"""Leaves in good order: the others take over what this shard serves, then it leaves the view, then the cluster.
+"""Leaves gracefully: other shards take over this one's partitions, then it leaves the view, then the cluster.
 
-    drain   the log says so -> others fetch what they lack -> the leader forms a view without this shard
-    leave   drained, and no server of consensus any more: this shard is not coming back
-    depart  what a signal asks for: drain, for as long as that makes sense, and hand over leadership
+    drain   the log decides -> others fetch what they lack -> the leader forms a view without this shard
+    leave   drained, and no longer a server of consensus: this shard is not coming back
+    depart  at a signal: drains as long as that makes sense, and hands over leadership
 
-A drain that nobody can take over makes no sense, and one that was asked for may lose its sense: when the whole rack is
-told to stop, each daemon waits for the others at first, and none of them must do so until its time is up.
+A drain makes no sense if nobody can take over, and a running one may become pointless: when the whole rack is stopped,
+each daemon first waits for the others, and none of them should do so until its time is up.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from shoal.api.errors import Failed, Refused, ShoalError
 log = logging.getLogger("shoal.drain")
 
 Tell = Callable[[int, int], Awaitable[None]]
-"""Is told now and then how many partitions others have taken over, and of how many."""
+"""Called from time to time with how many partitions others have taken over, and of how many."""
 
 TELL_SECONDS: Final = 1.0
 LEADERLESS_SECONDS: Final = 2.0
-"""After so long without a leader nothing will be decided soon: perhaps the others have gone already."""
+"""After so long without a leader, no decision is likely soon: perhaps the others have left already."""
 SEAT_SECONDS: Final = 5.0
 HAND_OVER_SECONDS: Final = 3.0
 
@@ -44,7 +44,7 @@ class Handed:
 
 
 class Departure:
-    """This shard's way out of the view, and back in."""
+    """Takes this shard out of the view, and back in."""
 
     def __init__(self, context: HostContext) -> None:
         self._context, self._state, self._me = context, context.state, context.me
@@ -52,7 +52,7 @@ class Departure:
 
     @property
     def staying(self) -> list[str]:
-        """The other members of the view that are well and not about to go themselves."""
+        """The other members of the view that are alive and not leaving themselves."""
         registry, missing = self._state.registry, self._state.missing_members()
         if registry.view is None:
             return []
@@ -61,7 +61,7 @@ class Departure:
 
     @property
     def objection(self) -> str:
-        """Why a drain makes no sense now; empty if it does."""
+        """Returns why a drain makes no sense now, or an empty string."""
         if not self._state.in_view:
             return "this shard is not in the view and serves nothing"
         if not self.staying:
@@ -71,7 +71,7 @@ class Departure:
         return ""
 
     async def drain(self, tell: Tell) -> Handed:
-        """Returns once the view does without this shard. Raises `Refused` or `Failed`."""
+        """Returns once the view has formed without this shard. Raises `Refused` or `Failed`."""
         began, registry = self._context.clock.monotonic_ns(), self._state.registry
         if not self._state.in_view and self._me in registry.draining:
             return Handed(0, 0, 0.0)
@@ -85,7 +85,7 @@ class Departure:
         return Handed(total, sizes["slices"], (self._context.clock.monotonic_ns() - began) / 1e9)
 
     async def _until_out(self, total: int, tell: Tell) -> None:
-        """Waits until the view does without this shard. Raises `Failed` if that is not to be."""
+        """Waits for a view without this shard. Raises `Failed` if there won't be one."""
         registry = self._state.registry
 
         def is_settled() -> bool:
@@ -101,7 +101,7 @@ class Departure:
         raise Failed("no shard remains that could take over: the others are gone or draining, too")
 
     async def join(self, tell: Tell) -> None:
-        """Takes part again. Raises `Refused`."""
+        """Rejoins the view. Raises `Refused`."""
         if self._me in self._state.registry.draining:
             await self._decided(is_on=False)
         elif not self._state.in_view:
@@ -111,7 +111,7 @@ class Departure:
             await self._until(lambda: self._state.in_view, TELL_SECONDS)
 
     async def give_up_seat(self) -> bool:
-        """Stops being a server of consensus; returns whether that is confirmed. A removed server may not hear of it."""
+        """Stops being a server of consensus; returns whether that is confirmed. A removed server may never learn it."""
         self._context.orders.give_up_seat()
         return await self._until(lambda: not self._state.has_seat, SEAT_SECONDS)
 
@@ -130,10 +130,10 @@ class Departure:
 
 
 async def depart(context: HostContext, patience: float, at_once: asyncio.Event, tell: Tell) -> None:
-    """Before the end that a signal asks for: drain, but not in vain and not for ever."""
+    """Drains before the end that a signal asks for, but not in vain and not for ever."""
     departure = Departure(context)
     if not context.state.in_view:
-        return  # nobody counts on it
+        return  # nobody relies on this shard
     if departure.objection:
         log.info("not drained: %s", departure.objection)
         return
@@ -162,7 +162,7 @@ async def _until_in_vain(
     patience: float,
     at_once: asyncio.Event,
 ) -> str:
-    """Why the drain is not waited for any more; empty if it has come to its own end."""
+    """Returns why waiting for the drain is pointless; empty once it has ended by itself."""
     vain: dict[str, Coroutine[Any, Any, object]] = {
         "there is no time for a drain": at_once.wait(),
         "no shard remains that could take over": context.conditions.until(lambda: not departure.staying),

@@ -1,4 +1,4 @@
-"""Logs what happens in the cluster, and counts some of it."""
+"""Logs and counts the cluster's events."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ Events: TypeAlias = OfMembers | OfTheLog
 
 
 class Journal(Service[Never, Events]):
-    """Of one shard."""
+    """One shard's journal."""
 
     events = types_of(Events)
 
@@ -74,7 +74,7 @@ class Journal(Service[Never, Events]):
         self._context = context
 
     def on_event(self, event: Events) -> None:
-        """Says it, if people want to know."""
+        """Logs an event, if it is of interest to people."""
         if isinstance(event, OfMembers):
             self._of_member(event)
         else:

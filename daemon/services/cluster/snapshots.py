@@ -1,9 +1,8 @@
-"""Takes snapshots of what the log has decided, so that the log can be cut, and reads those of a leader, while
-everything else goes on.
+"""Takes snapshots of the replicated state, so that the log can be cut, and reads a leader's, while all else goes on.
 
-The state was captured in a moment. To encode it and write it takes as long as it is large, so the store's thread does
-both, piece by piece; consensus has its turn on the disk between any two. Then the snapshot comes into force with a
-write that is as small as any other (`daemon/store/consensus`). To read a leader's takes even longer, and a worker does.
+Capturing the state takes a moment. Encoding and writing it takes as long as it is large, so the store's thread does
+both, piece by piece; consensus gets its turn on the disk between any two. Then a write as small as any other makes the
+snapshot current (`daemon/store/consensus`). Reading a leader's takes even longer, so a worker does it.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ log = logging.getLogger("shoal.disk")
 
 
 class Snapshots(Service[Never, TakeSnapshot | ReadSnapshot]):
-    """Of one shard; the control plane asks for one at a time."""
+    """One shard's snapshots; the control plane requests one at a time."""
 
     events = (TakeSnapshot, ReadSnapshot)
 
@@ -32,7 +31,7 @@ class Snapshots(Service[Never, TakeSnapshot | ReadSnapshot]):
         self._context = context
 
     def on_event(self, event: TakeSnapshot | ReadSnapshot) -> None:
-        """Has one taken, or read."""
+        """Takes or reads a snapshot."""
         match event:
             case TakeSnapshot():
                 self._context.spawn(self._take(event))

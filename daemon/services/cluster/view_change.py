@@ -1,7 +1,7 @@
-"""Enters the views that the log installs: connects with their members, and builds the parts that they need.
+"""Enters the views that the log installs: connects to their members, and builds the parts that they need.
 
-The log may be applied a batch at a time, and hand out several views at once: only the last of them counts, for the
-placements that the registry has by then are those of its epoch.
+The log may be applied in batches, and announce several views at once: only the last of them counts, because the
+registry's placements are those of its epoch by then.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Events: TypeAlias = ViewInstalled | GraphInstalled | MemberJoined | MemberUpdate
 
 
 class ViewChange(Service[Never, Events]):
-    """Of one shard."""
+    """One shard's changes of view."""
 
     events = types_of(Events)
 
@@ -36,7 +36,7 @@ class ViewChange(Service[Never, Events]):
         self._context, self._state, self._ticks, self._parts = context, context.state, context.ticks, parts
 
     def on_event(self, event: Events) -> None:
-        """A view, a graph that belongs into it, how its members are reached, or what may be said to them."""
+        """Handles a view, a graph in it, changes of its members' addresses or keys, and the cluster's version."""
         match event:
             case ViewInstalled(view=view):
                 self._enter(view)
@@ -53,7 +53,7 @@ class ViewChange(Service[Never, Events]):
                 assert_never(event)
 
     def _enter(self, view: View) -> None:
-        """A view has been installed."""
+        """Enters an installed view."""
         registry = self._state.registry
         log.info("view %d: %s", view.epoch, ", ".join(view.names))
         if view != registry.view:
@@ -74,11 +74,11 @@ class ViewChange(Service[Never, Events]):
                 self._context.spawn(self._build(graph, view, registry.placements[graph.name]))
 
     def _have_part(self, graph: AddGraph) -> None:
-        """Builds the part of a graph that was restored, which no load has left here."""
+        """Builds the part of a restored graph, which no load has left here."""
         registry = self._state.registry
         view = registry.view
         if registry.graph_of(graph.load) is None or view is None:
-            return  # the log may have gone on, and have another graph under its name by now
+            return  # the log may be ahead, with another graph under that name
         if self._state.in_view and not registry.lost(graph.name):
             self._context.spawn(self._build(graph, view, registry.placements[graph.name]))
 
@@ -94,19 +94,19 @@ class ViewChange(Service[Never, Events]):
             await self._parts.drop_load(graph.load)
 
     def _hear_of(self, member: Member) -> None:
-        """A member of the view whose address was not known when it was entered, or has changed."""
+        """Connects to a member of the view whose address has become known, or has changed."""
         view = self._state.registry.view
         if view is not None and self._state.in_view and view.has(Identity(member.name, member.generation)):
             self._connect(view)
 
     def _connect_again(self) -> None:
-        """Other keys are allowed than before: speak only with those members that still have one."""
+        """Keeps only connections to members whose key is still allowed."""
         view = self._state.registry.view
         if view is not None and self._state.in_view:
             self._connect(view)
 
     def _connect(self, view: View) -> None:
-        """Connects the tick plane with the members of the view whose address is known by now."""
+        """Connects the tick plane to the members of the view whose address is known by now."""
         peers = []
         for identity in view.members:
             member = self._state.membership.member(identity.name)

@@ -1,4 +1,4 @@
-"""What a shard that is in no view yet waits for, in words: for the log, the service manager and `status`."""
+"""Why a shard is not in a view yet, in words: for the log, the service manager and `status`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from daemon.runtime.context import ClusterState
 
 
 def why_waiting(shard: ClusterState, expect: int) -> str:
-    """One sentence; empty for a shard that is in the view, or was."""
+    """Returns one sentence; empty for a shard that is or was in the view."""
     known = len(shard.membership.live())
     if shard.trust.lost:
         lone = "; or, if it was the only shard of its cluster, start it once with --accept-loss" if known == 1 else ""

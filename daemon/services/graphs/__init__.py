@@ -1,1 +1,1 @@
-"""Graphs: loads, repairs, and the parts that this shard holds."""
+"""Graphs: loads, repairs, and this shard's parts."""

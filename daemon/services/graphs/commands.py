@@ -1,4 +1,4 @@
-"""What the admin socket answers about graphs."""
+"""Handles the admin socket's commands about graphs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shoal.lockstep.machine import State
 
 
 class GraphCommands:
-    """The handlers. A mistake of the asker's is `Refused` or `Usage`, with a sentence."""
+    """The handlers. A mistake of the caller's raises `Refused` or `Usage`, with a sentence."""
 
     def __init__(
         self,

@@ -1,11 +1,11 @@
-"""Fetches what this shard should have from those who have it, and ships what others ask for.
+"""Fetches what this shard should hold from its holders, and ships what other shards ask for.
 
     asker  PartitionRequest, StatesRequest --(control plane)--> holder: reads its disk, ships it --> asker: PieceBuilt
-                                              or PartitionMissing, if it is not there
+                                              or PartitionMissing, if it does not hold it
 
-A question is asked again, ever more rarely, until its shipment is offered, and the next source is asked when one stays
-silent: when nothing of it comes for a while, however long all of it takes. What comes is believed no more than anything
-else on the wire: it is checked where it is built.
+A question is repeated, at growing intervals, until its shipment is offered. A silent source is given up for the next
+one: when nothing of the shipment has arrived for a while, however long all of it takes. A shipment is trusted no more
+than any other message: it is checked where it is built.
 """
 
 from __future__ import annotations
@@ -33,54 +33,54 @@ log = logging.getLogger("shoal.fetching")
 
 PATIENCE: Final = Patience(first=1.0, most=4.0, silence=10.0)
 STATES_MAX = 1024
-"""Of the states that are asked for at once."""
+"""The most states in one request."""
 NONSENSE = (ValueError, TypeError, KeyError, msgpack.UnpackException)
-"""What reading a peer's bytes as something that they are not can raise."""
+"""What may be raised by decoding a peer's bytes as something that they are not."""
 TABLE = -1
-"""Asked for in a partition's stead: the partition table of a load."""
+"""Requested instead of a partition: the partition table of a load."""
 
 Wanted: TypeAlias = PartitionRequest | StatesRequest
 
 
 class NotFetched(Exception):
-    """Nobody who was asked has sent it."""
+    """None of the sources has sent it."""
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """What came: a short header, then frames: of a slice or a table, and after these of states, one each."""
+    """A shipment: a short header, then the frames of a slice or a table, then one frame for each state."""
 
     spec: bytes
     states: Sequence[Sequence[int]]
-    """Of each state: run, tick, partition and the epoch in which it was made."""
+    """For each state: run, tick, partition and the epoch that made it."""
     all_frames: Sequence[Any]
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all frames."""
+        """The size of all frames."""
         return sum(memoryview(frame).nbytes for frame in self.all_frames)
 
     @property
     def frames(self) -> Sequence[Any]:
-        """Those of the slice or the table."""
+        """The frames of the slice or the table."""
         return self.all_frames[: len(self.all_frames) - len(self.states)]
 
     def table(self) -> tuple[bytes, Any]:
-        """A load's header and the frame of its partition table. Raises one of `NONSENSE`."""
+        """Returns a load's header and the frame of its partition table. Raises one of `NONSENSE`."""
         _, header = msgpack.unpackb(self.spec)
         if type(header) is not bytes or len(self.frames) != 1:
             raise ValueError("received something other than a partition table")
         return header, self.frames[0]
 
     def slice(self, partition: int, table: Any) -> PartitionSet:
-        """The partition that was asked for, checked. Raises one of `NONSENSE`, or `BadGraph`."""
+        """Returns the requested partition, checked. Raises one of `NONSENSE`, or `BadGraph`."""
         slices = PartitionSet.from_wire(msgpack.unpackb(self.spec), self.frames, table)
         if slices.partitions != (partition,):
             raise ValueError(f"received partitions {slices.partitions} instead of {partition}")
         return slices
 
     def records(self) -> list[StateRecord]:
-        """The states, as they are to be kept: beside any that are there."""
+        """Returns the states as records, to be stored beside existing ones."""
         frames = self.all_frames[len(self.frames) :]
         return [
             StateRecord(run, tick, 0, {partition: frame}, epoch=epoch)
@@ -89,7 +89,7 @@ class Fetched:
 
 
 class Fetching(Service[Wanted, FetchedPiece]):
-    """Asks for partitions and states, and ships those that others ask for."""
+    """Requests partitions and states, and ships those that others request."""
 
     messages = types_of(Wanted)
     replies = (PartitionMissing,)
@@ -103,7 +103,7 @@ class Fetching(Service[Wanted, FetchedPiece]):
         if not self._context.rpc.deliver(event.sender, event):
             self._let_go(event.load)
 
-    # -- asking ----------------------------------------------------------------------------------------------------
+    # -- requesting ------------------------------------------------------------------------------------------------
 
     async def fetch(self, sources: Sequence[str], load: str, partition: int) -> Fetched:
         """Fetches a partition (or the `TABLE`) from the first source that sends it. Raises `NotFetched`."""
@@ -116,9 +116,9 @@ class Fetching(Service[Wanted, FetchedPiece]):
     async def states_from(
         self, sources: Iterable[str], run: int, tick: int, partitions: Iterable[int], made_in: int | None = None
     ) -> dict[int, Any]:
-        """Those of the states of a run's tick that the sources have; each is asked for what those before it lack.
+        """Returns the states of a run's tick that the sources hold; asks each for what the previous ones lack.
 
-        With `made_in`, only those that were made in that epoch.
+        With `made_in`, returns only those that this epoch made.
         """
         found: dict[int, Any] = {}
         wanted = sorted(partitions)
@@ -147,7 +147,7 @@ class Fetching(Service[Wanted, FetchedPiece]):
         }
 
     async def _ask(self, source: str, wanted: Wanted) -> Fetched | None:
-        """Asks one source; returns None if it does not have it or stays silent."""
+        """Asks one source; returns None if it does not hold it or stays silent."""
         wanted = replace(wanted, request=f"fetch/{self._context.me}/{self._context.new_id()}")
         try:
             piece = await self._context.rpc.exchange(
@@ -166,14 +166,14 @@ class Fetching(Service[Wanted, FetchedPiece]):
         return _read(source, piece) if isinstance(piece, FetchedPiece) else None
 
     def _let_go(self, request: str) -> None:
-        """It is here, or not wanted any more: its sender need not wait."""
+        """Ends a shipment that has arrived or is no longer wanted, so that its sender need not wait."""
         answer = PieceBuilt(request, "", 0, 0, 0, 0, 0)
         self._ticks.order(partial(self._ticks.fetched, answer))
 
-    # -- giving ----------------------------------------------------------------------------------------------------
+    # -- shipping --------------------------------------------------------------------------------------------------
 
     async def on_message(self, sender: Identity, message: Wanted) -> PartitionMissing | None:
-        """Ships what a member has asked for; again only once the former shipment has come to its end."""
+        """Ships what a member has requested; again only once the previous shipment has ended."""
         to, request, registry = sender.name, message.request, self._context.state.registry
         if not registry.has_member(sender) or self._ticks.is_shipping(request, to):
             return None
@@ -193,7 +193,7 @@ class Fetching(Service[Wanted, FetchedPiece]):
         return None
 
 
-# On the store's thread: what was asked for, as header and frames.
+# On the store's thread: what was requested, as header and frames.
 
 
 def _look_up(wanted: PartitionRequest, runs: Sequence[int], store: Store) -> tuple[dict[str, Any], list[Any]]:
@@ -216,13 +216,13 @@ def _look_up_states(wanted: StatesRequest, store: Store) -> tuple[dict[str, Any]
 
 
 def _stamped(store: Store, wanted: Iterable[tuple[int, int, int]]) -> tuple[list[tuple[int, ...]], list[bytes]]:
-    """Of those states that are here: run, tick, partition and epoch; and their bytes."""
+    """Returns run, tick, partition and epoch of those states that are here, and their bytes."""
     found = [(each, stamped) for each in wanted if (stamped := store.stamped_state(*each)) is not None]
     return [(*each, epoch) for each, (epoch, _) in found], [state for _, (_, state) in found]
 
 
 def _read(source: str, piece: FetchedPiece) -> Fetched | None:
-    """What has come, if it can be told apart; it is believed no further."""
+    """Decodes a shipment, or returns None; its content is checked later."""
     try:
         header = msgpack.unpackb(piece.spec)
         if not isinstance(header, dict) or type(header["spec"]) is not bytes or type(header["states"]) is not list:

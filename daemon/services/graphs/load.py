@@ -1,10 +1,10 @@
-"""Loads a graph into the cluster: cuts it, carries the slices, and proposes it to the log.
+"""Loads a graph into the cluster: partitions it, ships the slices, and proposes it to the log.
 
     whole graph --cut--> slices --ship--> every member keeps its own on disk --all have--> AddGraph in the log
 
 A member gets the slices of all partitions that it is to hold, as primary or replica, and answers once they are durable:
-so a load that was acknowledged survives the loss of any R - 1 machines, and of all machines' power. Until the log has
-decided, it is staged and nobody sees it; if anything fails before that, it is dropped.
+so an acknowledged load survives the loss of any R - 1 machines, and a power cut on all. Until the log has decided, the
+load is staged and nobody sees it; if anything fails before that, it is dropped.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Loading:
         self._load = f"{self._state.identity}/{context.new_id()}"
 
     async def run(self, spec: Any, frames: Sequence[Any]) -> LoadedGraph:
-        """Loads the graph. Raises `Refused` or `Failed`; then nothing of it is kept anywhere."""
+        """Loads the graph. Raises `Refused` or `Failed`, and then leaves nothing of it anywhere."""
         began = self._context.clock.monotonic_ns()
         view = self._checked_view()
         self._staging.begin(self._load)
@@ -55,7 +55,7 @@ class Loading:
             added, table, cut = await asyncio.to_thread(self._cut, view, spec, frames)
             _let_go(frames)
             mine = await self._dealt(view, table, cut, shipments)
-            del cut  # what has not arrived, the shipments have views of
+            del cut  # the shipments have views of what has not arrived yet
             await carried(self._context, view, shipments, self._emit)
             added = _counted(added, view, mine, shipments)
         except BaseException:
@@ -93,7 +93,7 @@ class Loading:
         return self._added(view, data), data.partition, Cut(data)
 
     async def _dealt(self, view: View, table: NDArray[Any], cut: Cut, shipments: list[Shipment]) -> ShardGraph:
-        """Sends each shard its slices, which nobody copies before they leave, and keeps our own."""
+        """Sends each shard its slices, without copying them first, and keeps this shard's own."""
         partitions = cut.partition_count
         placed = placement_of(view, partitions)
         header = {"graph": self._name, "epoch": view.epoch, "partitions": partitions}
@@ -113,7 +113,7 @@ class Loading:
         return await self._staging.stage(self._load, self._name, view, placed, cut.some(held_by(me, placed)))
 
     def _added(self, view: View, data: GraphData) -> AddGraph:
-        """What the log is to say of the graph; how many edges cross is known once all parts are built."""
+        """Returns the command for the log; the number of crossing edges is only known once all parts are built."""
         return AddGraph(
             name=self._name,
             load=self._load,
@@ -129,9 +129,9 @@ class Loading:
         )
 
     async def _decided(self, added: AddGraph, shipments: Sequence[Shipment]) -> None:
-        """Proposes the graph, which this shard's log has once this returns, unless it was dropped again.
+        """Proposes the graph; on return, this shard's log has it, unless it was dropped again.
 
-        Only a rejection by the log drops what was carried at once: it may still be committed later.
+        Drops the shipped data at once only if the log rejects the graph: otherwise it may still be committed later.
         """
         answer = await self._context.decide(added)
         if not answer.error:
@@ -144,7 +144,7 @@ class Loading:
         raise Failed(answer.error)
 
     async def _outlive(self, epoch: int, shipments: Sequence[Shipment]) -> None:
-        """Drops what was carried once no proposal of it can be on its way any more, unless the log has it by then."""
+        """Drops the shipped data once no proposal of it can be in flight, unless the log has the graph by then."""
         registry, seconds = self._state.registry, self._limits.idle_timeout_ns / 1e9
 
         def is_settled() -> bool:
@@ -172,8 +172,8 @@ def _counted(added: AddGraph, view: View, mine: ShardGraph, shipments: Sequence[
 
 
 def _let_go(frames: Sequence[Any]) -> None:
-    """Frees the bytes of a request, which the server keeps until it is answered: they are as large as the graph."""
+    """Frees a request's bytes, which the server keeps until it has answered: they are as large as the graph."""
     for frame in frames:
-        with contextlib.suppress(BufferError):  # something is a view of it still, such as the ids
+        with contextlib.suppress(BufferError):  # something still has a view of it, such as the ids
             if isinstance(frame, memoryview):
                 frame.release()

@@ -1,4 +1,4 @@
-"""Messages between the graph services of shards: partitions and states to ship, and figures of parts."""
+"""Messages between the graph services of shards: requests to ship partitions and states, and figures of parts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from shoal.api.struct import Count, Number, Struct, Tick
 class PartitionRequest(Struct):
     """Asks the receiver to ship a partition of a load from its disk, with its states of the runs on that graph.
 
-    It comes as a shipment on the tick plane, under the name of this fetch. Resent until it is offered.
+    The shipment arrives on the tick plane, under the name of this fetch. Resent until it is offered.
     """
 
     request: str
@@ -17,9 +17,9 @@ class PartitionRequest(Struct):
 
 
 class StatesRequest(Struct):
-    """Asks the receiver to ship, in the same way, its states of a run's tick, of these partitions (bits).
+    """Asks the receiver to ship, in the same way, its states of a run's tick, for these partitions (bits).
 
-    They travel as one piece, read at one moment: a run moves on quickly.
+    They travel as one piece, read at one moment, because a run moves on quickly.
     """
 
     request: str
@@ -29,13 +29,13 @@ class StatesRequest(Struct):
 
 
 class PartitionMissing(Struct):
-    """The sender does not have what was requested; the receiver asks somebody else."""
+    """The sender does not hold what was requested; the receiver asks another shard."""
 
     request: str
 
 
 class PartStatsRequest(Struct):
-    """Asks what the receiver holds of the graph that this load has become."""
+    """Asks for figures of the receiver's part of a load's graph."""
 
     request: str
     load: str

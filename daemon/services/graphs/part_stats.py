@@ -1,4 +1,4 @@
-"""What each member holds of a graph in memory, asked of all of them: it changes with every view, so no log keeps it."""
+"""Collects figures of each member's part of a graph: they change with every view, so the log does not keep them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PATIENCE: Final = once(2.0)
 
 
 class PartStats(Service[PartStatsRequest, Never]):
-    """Asks for the figures of parts, and tells those of this shard's."""
+    """Asks for the figures of parts, and answers with those of this shard."""
 
     messages = (PartStatsRequest,)
     replies = (PartStatsReply,)
@@ -25,7 +25,7 @@ class PartStats(Service[PartStatsRequest, Never]):
         self._context, self._parts = context, parts
 
     async def of_all(self, load: str, members: Sequence[str]) -> dict[str, PartStatsReply]:
-        """Returns what each member tells of a load; who is silent, or has no part of it yet, is left out."""
+        """Returns the members' figures for a load; leaves out those that are silent, or have no part of it yet."""
         me = self._context.me
         others = [name for name in members if name != me]
         told = await self._context.rpc.call_each(others, PartStatsRequest("", load), PartStatsReply, PATIENCE)
@@ -34,7 +34,7 @@ class PartStats(Service[PartStatsRequest, Never]):
         return {name: told[name] for name in members if name in told}
 
     async def on_message(self, sender: Identity, message: PartStatsRequest) -> PartStatsReply | None:
-        """Whoever asks may be further in the log."""
+        """Answers, if necessary after catching up with the log: the sender may be ahead."""
         told = self._own(message)
         if told is None:
             await self._context.read_index()

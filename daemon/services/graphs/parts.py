@@ -1,7 +1,7 @@
 """The parts of graphs that this shard computes on, one of each graph, for the present view.
 
 A part is built off the loop from the slices on disk, once for each placement: again in each view that places it
-elsewhere. Parts are known by their loads, because another graph may take the name of one that was dropped.
+differently. Parts are identified by their loads, because another graph may take the name of a dropped one.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ GIVE_BACK_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Built:
-    """A part, and what it was built for."""
+    """A part, and the placement that it was built for."""
 
     placement: Placement
     part: ShardGraph
 
     def serves(self, placement: Placement) -> bool:
-        """Whether it is the part in that placement."""
+        """Whether it is the part for that placement."""
         mine = self.placement
         return mine.shards == placement.shards and np.array_equal(mine.holder, placement.holder)
 
@@ -62,7 +62,7 @@ class Parts:
         return {load: built.part for load, built in self._built.items()}
 
     async def part(self, graph: AddGraph, view: View, placed: Placed) -> ShardGraph:
-        """The part of a graph in a placement, built from the slices on disk if it is not here.
+        """Returns the part of a graph in a placement; builds it from the slices on disk if it is not in memory.
 
         Raises `NotHeld`, also if the graph is dropped meanwhile.
         """
@@ -93,7 +93,7 @@ class Parts:
         self.give_back_soon()
 
     async def drop_load(self, load: str) -> None:
-        """Deletes all that is here of a load, in memory and on disk."""
+        """Deletes everything of a load, in memory and on disk."""
         self._built.pop(load, None)
         self._building.pop(load, None)
         await self._slices.drop_load(load)
@@ -104,20 +104,20 @@ class Parts:
     async def _read(self, graph: AddGraph, placement: Placement) -> ShardGraph:
         me = placement.shards.index(self._shard)
         mine = placement.partitions(me)
-        if not mine:  # then no node is looked up in the table, and perhaps there is none here
+        if not mine:  # then the table, which this shard may not hold, is not needed
             return await self._in_worker(_nothing, graph, placement, me)
         table = await self._slices.table(graph.load)
         read = await self._disk.do(lambda store: [store.slice(graph.load, partition) for partition in mine])
         return await self._in_worker(_assemble, graph.name, read, table, placement, me)
 
     def give_back_soon(self) -> None:
-        """Once what a load or a run has left is let go by all who handed it on: its pages to the system."""
+        """Returns free memory to the system, once the remains of a load or a run have been released everywhere."""
         if self._giving_back is not None:
             return
 
         def give_back() -> None:
             self._giving_back = None
-            with contextlib.suppress(RuntimeError):  # the workers have gone home
+            with contextlib.suppress(RuntimeError):  # the workers have ended
                 self._workers.submit(memory.give_back)
 
         self._giving_back = asyncio.get_running_loop().call_later(GIVE_BACK_SECONDS, give_back)
@@ -127,12 +127,12 @@ class Parts:
 
 
 def primaries(view: View, placed: Placed) -> Placement:
-    """Who is primary of which partition, as parts are built for it."""
+    """Returns the primary of each partition, in the form that parts are built for."""
     return Placement.of([holders[0] for holders in placed], view.names)
 
 
 def empty_slices(graph: AddGraph) -> PartitionSet:
-    """The slices of no partition of a graph."""
+    """Returns a set of slices of no partition of a graph."""
     types = (graph.id_type, dict(graph.node_columns), dict(graph.edge_columns))
     counts = graph.node_count, graph.edge_count, graph.partition_count
     return PartitionSet.empty(*counts, *types, directed=graph.directed)

@@ -1,7 +1,7 @@
-"""Takes in the pieces of loads, each in a task of its own, and drops loads that come to nothing meanwhile.
+"""Takes the pieces of loads, each in a task of its own, and drops loads that fail meanwhile.
 
-A load is given up at any moment: its asker hangs up, or another shard refuses its piece. What is being written for it
-has to come to an end first, or it would find its load deleted below it, or be written after that and stay for ever.
+A load may be dropped at any moment: its client hangs up, or another shard refuses its piece. The running write has to
+end first; otherwise its load would be deleted underneath it, or it would write afterwards and leave data for ever.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Events: TypeAlias = LoadedPiece | PieceGone | PieceAnswered
 
 
 class Pieces(Service[Never, Events]):
-    """Those of one shard, by load."""
+    """One shard's pieces, by load."""
 
     events = types_of(Events)
 
@@ -31,7 +31,7 @@ class Pieces(Service[Never, Events]):
         self._taking: dict[str, asyncio.Task[Any]] = {}
 
     def on_event(self, event: Events) -> None:
-        """A piece has come, has come to nothing, or one that was sent is answered."""
+        """Handles a complete piece, one that has failed, and the answer to one that was sent."""
         match event:
             case LoadedPiece():
                 view = self._context.state.registry.view
@@ -40,18 +40,18 @@ class Pieces(Service[Never, Events]):
                 if self._context.state.registry.graph_of(load) is None:
                     self._context.spawn(self._drop(load))
             case PieceAnswered():
-                pass  # whoever has sent it waits for that (`transfer.carried`)
+                pass  # its sender waits for that (`transfer.carried`)
             case _:
                 assert_never(event)
 
     def take(self, piece: PieceArrived, work: Callable[[], Awaitable[ShardGraph | None]]) -> None:
-        """A piece is whole: has it taken in, and answered to who has sent it."""
+        """Processes a complete piece, and answers its sender."""
         load = piece.load
         task = self._taking[load] = self._context.spawn(self._answer(piece, work))
         task.add_done_callback(lambda done: self._forget(load, done))
 
     async def _take_in(self, piece: PieceArrived, view: View | None) -> ShardGraph:
-        """Keeps and builds what a load has brought here."""
+        """Keeps and builds a load's piece."""
         spec = spec_of(piece, view)
         assert view is not None
         checked = await checked_piece(piece, spec, view, self._context.me)

@@ -1,4 +1,4 @@
-"""The parts that reads compute on: those of the view that this shard is in."""
+"""The parts that reads compute on: those of this shard's present view."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shoal.graph.shard_graph import ShardGraph
 
 
 class PresentParts:
-    """Of one shard."""
+    """One shard's parts."""
 
     def __init__(self, context: HostContext, parts: Parts) -> None:
         self._state, self._parts = context.state, parts

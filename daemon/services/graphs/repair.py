@@ -1,10 +1,10 @@
-"""Re-replication: fetching the partitions that this shard should hold and does not, a few at a time.
+"""Re-replication: fetches the partitions that this shard should hold but does not, a few at a time.
 
-A shard that was away also lacks the results of runs that ended without it, of partitions that it holds: they are looked
-for in each new view, and again while some are missing, at anybody who may have them.
+A shard that was away also lacks results, in partitions that it holds, of runs that ended meanwhile: it looks for them
+in each new view, and again while some are missing, at any shard that may have them.
 
-It works in the background, at a bounded rate, so that it takes no more than its share of the network and the disks. The
-log hears of each partition once it is durable here. A partition that nobody sends is tried again after the others.
+It works in the background, at a bounded rate, so that it takes no more than its share of the network and the disks. It
+reports each partition to the log once that is durable here. It retries a partition that nobody sends after the others.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ Events: TypeAlias = MendHoldings | ViewInstalled
 
 @dataclass
 class RepairProgress:
-    """Of the present task: partitions fetched and all, and the bytes that took."""
+    """The present task: partitions fetched, partitions in all, and bytes fetched."""
 
     done: int = 0
     total: int = 0
     bytes: int = 0
     waits: str = ""
-    """What it waits for, if it can't go on: room on this disk."""
+    """What it waits for, if it can't go on: free space on this disk."""
 
 
 @dataclass(frozen=True)
 class StateWant:
-    """The state of a run's last tick, of a partition that this shard holds, and the epoch in which it was made."""
+    """The state of a run's last tick for a partition that this shard holds, and the epoch that made it."""
 
     run: int
     tick: int
@@ -73,9 +73,9 @@ class Repair(Service[Never, Events]):
         self._bytes_per_second = context.config.storage.repair_bandwidth
         self._given_up = 0
         self._largest = 0
-        """Bytes of what was the most to come at once, so far."""
+        """The size of the largest shipment so far."""
         self._looking: int | None = None
-        """The epoch whose states are being fetched, until the control plane is told that all have been asked for."""
+        """The epoch whose states are being fetched, until the control plane is told that all have been requested."""
         self._timer: asyncio.TimerHandle | None = None
         self._wants: dict[tuple[str, int], Want] = {}
         self._in_hand: set[tuple[str, int]] = set()
@@ -86,12 +86,12 @@ class Repair(Service[Never, Events]):
         self.progress = RepairProgress()
 
     def on_event(self, event: Events) -> None:
-        """What this shard should have has changed."""
+        """Updates the wants of this shard."""
         match event:
             case MendHoldings(wants=wants):
                 self._aim(wants)
             case ViewInstalled(view=view):
-                if view == self._context.state.registry.view:  # the log may have gone on in the same batch
+                if view == self._context.state.registry.view:  # the log may be ahead, within the same batch
                     self._look_for_results()
             case _:
                 assert_never(event)
@@ -103,13 +103,13 @@ class Repair(Service[Never, Events]):
         self._go_on()
 
     def _look_for_results(self) -> None:
-        """Of runs that ended while this shard was away; nothing, if it is in no view now."""
+        """Looks for results of runs that ended while this shard was away, if it is in the view."""
         view = self._context.state.registry.view
         if view is not None and self._context.state.in_view:
             self._context.spawn(self._look_for(self._result_wants(view), view.epoch))
 
     def _result_wants(self, view: View) -> list[StateWant]:
-        """The results of finished runs that this shard should have, and who may have them: its fellow holders first."""
+        """Returns finished runs' results that this shard should hold, with their sources, fellow holders first."""
         registry, me, wants = self._context.state.registry, self._context.me, []
         for run in registry.kept_results():
             placed = registry.placements.get(run.graph, ())
@@ -120,9 +120,9 @@ class Repair(Service[Never, Events]):
         return wants
 
     async def _look_for(self, wants: Sequence[StateWant], epoch: int) -> None:
-        """Also fetches those of these states that are not on disk, in place of what was looked for before.
+        """Also fetches those of these states that are not on disk, instead of the states wanted before.
 
-        The control plane is told once all have been asked for, those that nobody has sent included.
+        Tells the control plane once all have been requested, including those that nobody has sent.
         """
         held = await self._disk.do(lambda store: store.states_as_made())
         self._begin()
@@ -148,7 +148,7 @@ class Repair(Service[Never, Events]):
             self._context.orders.results_looked_for(epoch)
 
     def stop(self) -> None:
-        """Fetches nothing more."""
+        """Stops fetching."""
         if self._timer is not None:
             self._timer.cancel()
         if self._task is not None:
@@ -156,7 +156,7 @@ class Repair(Service[Never, Events]):
 
     async def _work(self) -> None:
         log.info("to be fetched: %d partitions, %d states", len(self._wants), len(self._states))
-        while self._wants or self._states:  # more may come just as the last lane ends
+        while self._wants or self._states:  # new ones may arrive just as the last lane ends
             await asyncio.gather(*(self._lane() for _ in range(LANES)))
         self.progress.waits = ""
         log.info("fetched: %d partitions and states, %d bytes", self.progress.done, self.progress.bytes)
@@ -165,7 +165,7 @@ class Repair(Service[Never, Events]):
             self._timer = asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self._look_for_results)
 
     async def _lane(self) -> None:
-        """One after the other; a few lanes together hide the time that each question takes."""
+        """Fetches one want after the other; a few lanes in parallel hide each request's round trip."""
         while True:
             key = next((key for key in self._wants if key not in self._in_hand), None)
             if key is None and not self._states:
@@ -185,7 +185,7 @@ class Repair(Service[Never, Events]):
         except (NotFetched, NotHeld, ShoalError, *NONSENSE) as error:
             log.warning("%s, partition %d: %s", want.graph, want.partition, error)
             latest = self._wants.pop(key, None)
-            if latest is not None:  # with the sources that it has by now
+            if latest is not None:  # with its present sources
                 self._wants[key] = latest  # behind the others
             await asyncio.sleep(TRY_AGAIN_SECONDS)
             return 0
@@ -211,10 +211,10 @@ class Repair(Service[Never, Events]):
             self._states_in_hand -= 1
 
     async def _fetch_wanted(self, want: StateWant) -> int:
-        """A state that nobody has sent is given up for now: whoever has it may be away, or out of reach."""
+        """Gives up a state that nobody has sent, for now: its holder may be away, or unreachable."""
         states = await self._fetching.states_from(want.sources, want.run, want.tick, [want.partition], want.made_in)
         if all(run.number != want.run for run in self._context.state.registry.kept_results()):
-            return 0  # it was dropped, or has expired, while it came
+            return 0  # it was dropped, or has expired, during the transfer
         if not states:
             told = ", ".join(want.sources) or "nobody"
             log.info("run %d, tick %d, partition %d: not available (%s)", want.run, want.tick, want.partition, told)
@@ -232,7 +232,7 @@ class Repair(Service[Never, Events]):
         return record.size
 
     async def _wait_for_room(self, error: NoRoom) -> None:
-        """Nothing is given up: as soon as there is room, it goes on."""
+        """Waits for free space, without giving anything up."""
         if not self.progress.waits:
             log.error("fetching waits for room: %s", error)
         self.progress.waits = str(error)
@@ -246,7 +246,7 @@ class Repair(Service[Never, Events]):
         self.progress.bytes += nbytes
 
     async def _fetch(self, want: Want) -> int:
-        await self._disk.do(lambda store: store.require(self._largest))  # before it is sent for nothing
+        await self._disk.do(lambda store: store.require(self._largest))  # so that nothing is sent in vain
         table = await self._fetch_table(want)
         fetched = await self._fetching.fetch(want.sources, want.load, want.partition)
         self._largest = max(self._largest, fetched.nbytes)
@@ -261,7 +261,7 @@ class Repair(Service[Never, Events]):
         return fetched.nbytes
 
     async def _fetch_table(self, want: Want) -> NDArray[Any]:
-        """The load's partition table, once for all of its partitions."""
+        """Returns the load's partition table, fetched once for all of its partitions."""
         async with self._table:
             try:
                 return await self._slices.table(want.load)
@@ -275,6 +275,6 @@ class Repair(Service[Never, Events]):
             return table
 
     def _need_graph(self, want: Want) -> None:
-        """Raises `NotFetched` if the graph was dropped while it came: what is written now would stay for ever."""
+        """Raises `NotFetched` if the graph was dropped during the transfer: writing now would leave data for ever."""
         if self._context.state.registry.graph_of(want.load) is None:
             raise NotFetched("the graph was dropped meanwhile")

@@ -1,4 +1,4 @@
-"""The slices on this shard's disk, and the partition table of each load that has some here."""
+"""The slices on this shard's disk, and the partition tables of their loads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shoal.graph.partitions import PartitionSet, Uncut
 
 
 class Slices:
-    """Those of one shard."""
+    """One shard's slices."""
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
@@ -25,20 +25,20 @@ class Slices:
         """Partitions that were to be deleted, and that have not been written again since."""
 
     async def table(self, load: str) -> NDArray[Any]:
-        """The partition of each node of a load that is held here."""
+        """Returns the partition of each node of a load that is held here."""
         if load not in self._tables:
             _, frame, header = await self._disk.do(lambda store: store.graph(load))
             self._tables[load] = table_of(frame, msgpack.unpackb(header)["partitions"])
         return self._tables[load]
 
     async def keep_table(self, load: str, graph: str, table: NDArray[Any], partitions: int) -> None:
-        """Writes what belongs to a load as a whole."""
+        """Writes a load's partition table and header."""
         header = msgpack.packb({"partitions": partitions})
         await self._disk.do(lambda store: store.put_graph(load, graph, table.view(np.uint8).data, header))
         self._tables[load] = table
 
     async def keep(self, load: str, slices: PartitionSet | Uncut) -> None:
-        """Writes slices, which are durable when this returns: one partition per job, so that others get their turn."""
+        """Writes slices, which are durable on return; one job per partition, so that other jobs get their turn."""
         self._unwanted.get(load, set()).difference_update(slices.partitions)
         for partition in slices.partitions:
             await self._disk.do(partial(_put, load, slices, partition))
@@ -51,14 +51,14 @@ class Slices:
         await self._disk.delete(lambda store: store.drop_slices(load, partitions & unwanted))
 
     async def drop_load(self, load: str) -> None:
-        """Deletes all that is here of a load."""
+        """Deletes everything of a load."""
         self._tables.pop(load, None)
         self._unwanted.pop(load, None)
         await self._disk.delete(lambda store: store.drop_load(load))
 
 
 def table_of(frame: Any, partitions: int) -> NDArray[Any]:
-    """A partition table from its bytes; what is in it is checked with the slices that go with it."""
+    """Decodes a partition table; its content is checked together with its slices."""
     return np.frombuffer(frame, partition_type(partitions))
 
 

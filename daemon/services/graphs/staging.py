@@ -1,9 +1,9 @@
-"""What loads bring to this shard: written and built, and staged until the log says that the graph exists.
+"""Stages what loads send to this shard: written and built, but unused until the log says that the graph exists.
 
-A load that comes to nothing leaves nothing. The log adds a graph in the view that it was cut for, or never.
+A failed load leaves nothing. The log adds a graph only in the view that it was partitioned for.
 
-A staged load stays until that is known: the log may be about to say that its graph exists. What bounds them is how many
-may begin, from other shards (`transfer.chunks.Intake`) and here.
+A staged load stays until that is decided, because the log may be about to add its graph. The number of staged loads is
+bounded by how many may begin, from other shards (`transfer.chunks.Intake`) and here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Events: TypeAlias = ViewInstalled | GraphInstalled | DeleteParts
 
 
 class Staging(Service[Never, Events]):
-    """The loads that are on their way to one shard."""
+    """One shard's staged loads."""
 
     events = types_of(Events)
 
@@ -42,10 +42,10 @@ class Staging(Service[Never, Events]):
         self._context, self._parts, self._slices = context, parts, slices
         self._staged: dict[str, Built] = {}
         self._own: set[str] = set()
-        """Loads that this shard coordinates, until it is known what has become of them."""
+        """Loads that this shard coordinates, until they are decided."""
 
     def on_event(self, event: Events) -> None:
-        """What the log says of graphs."""
+        """Follows the log's decisions about graphs."""
         match event:
             case ViewInstalled():
                 self._drop_undecided()
@@ -61,19 +61,19 @@ class Staging(Service[Never, Events]):
                 assert_never(event)
 
     def begin(self, load: str) -> None:
-        """This shard coordinates a load from here on. Raises `Refused` if it has enough of them."""
+        """Begins a load that this shard coordinates. Raises `Refused` if there are enough of them."""
         if len(self._own) >= self._context.load_limits.pieces_max:
             raise Refused(f"this shard already loads {len(self._own)} graphs; try again when one is done")
         self._own.add(load)
 
     async def keep_table(self, load: str, graph: str, table: NDArray[Any], partitions: int) -> None:
-        """Writes what belongs to a load as a whole, before its slices."""
+        """Writes a load's partition table and header, before its slices."""
         await self._slices.keep_table(load, graph, table, partitions)
 
     async def keep_and_build(
         self, load: str, graph: str, view: View, placed: Placed, slices: PartitionSet | Uncut
     ) -> ShardGraph:
-        """Writes slices and builds their part, which nobody keeps."""
+        """Writes slices and builds their part, without keeping the part."""
         placement, table = primaries(view, placed), await self._slices.table(load)
         keeping = asyncio.ensure_future(self._slices.keep(load, slices))
         try:
@@ -85,7 +85,7 @@ class Staging(Service[Never, Events]):
     async def stage(
         self, load: str, graph: str, view: View, placed: Placed, slices: PartitionSet | Uncut
     ) -> ShardGraph:
-        """Writes the slices that a load has brought, and builds and stages their part."""
+        """Writes a load's slices, and builds and stages their part."""
         part = await self.keep_and_build(load, graph, view, placed, slices)
         if self._context.state.registry.view != view:
             await self.drop(load)
@@ -94,16 +94,16 @@ class Staging(Service[Never, Events]):
         return part
 
     async def drop(self, load: str) -> None:
-        """Keeps nothing of a load."""
+        """Drops everything of a load."""
         self._staged.pop(load, None)
         self._own.discard(load)
         await self._parts.drop_load(load)
 
     def _drop_undecided(self) -> None:
-        """The log adds a graph in the view that it was cut for or never: whoever was loading it may be gone."""
+        """Drops loads of an older view: the log adds a graph only in the view that it was partitioned for."""
         registry, ticks = self._context.state.registry, self._context.ticks
         for load in list(self._staged):
-            if registry.graph_of(load) is not None:  # a snapshot of the log told so
+            if registry.graph_of(load) is not None:  # a snapshot of the log contains it
                 self._install(load)
                 continue
             log.info("load %s was partitioned for an older view: it is dropped", load)
@@ -111,7 +111,7 @@ class Staging(Service[Never, Events]):
             self._context.spawn(self.drop(load))
 
     def _install(self, load: str) -> None:
-        """The log says that a graph exists."""
+        """Adopts the part of a graph that the log has added."""
         built = self._staged.pop(load, None)
         self._own.discard(load)
         if built is not None:

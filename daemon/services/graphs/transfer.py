@@ -1,4 +1,4 @@
-"""Carries pieces of a graph to the members of a view, and checks them there: for loads and restorations alike.
+"""Ships pieces of a graph to the members of a view, and checks them there, for loads and restorations.
 
 slices --Shipment--> a member checks, keeps and builds them --PieceBuilt--> counts of the part, for the log
 """
@@ -37,17 +37,17 @@ CHANGED: Final = "the view changed while the graph was loading: the load was can
 
 
 def placement_of(view: View, partitions: int) -> Placed:
-    """Who is to hold what of a graph that comes into being in a view."""
+    """Returns the wanted holders of each partition of a new graph in a view."""
     return ideal(view.names, view.virtual_nodes, partitions, view.replicas)
 
 
 def held_by(name: str, placed: Placed) -> list[int]:
-    """The partitions that one shard is to hold."""
+    """Returns the partitions that one shard is to hold."""
     return [partition for partition, holders in enumerate(placed) if name in holders]
 
 
 async def carried(context: HostContext, view: View, shipments: Sequence[Shipment], emit: Emit) -> None:
-    """Waits until every piece is built. Raises `Failed` when one has come no further for long, or its shard is gone."""
+    """Waits until every piece is built. Raises `Failed` if one makes no progress for long, or its shard is gone."""
     state = context.state
     silence, before = 0.0, (-1, -1)
 
@@ -83,12 +83,12 @@ def _errors(shipments: Sequence[Shipment]) -> list[str]:
 
 
 def answer_of(load: str, part: ShardGraph) -> PieceBuilt:
-    """What is said of a part that was built."""
+    """Returns the answer about a part that was built."""
     return PieceBuilt(load, "", part.size, part.held_edges, part.ghost_count, part.cross_edges, part.nbytes)
 
 
 def crossing(view: View, answers: Mapping[str, PieceBuilt], nodes: int) -> int:
-    """How many edges cross. Raises `Failed` if what the members have built is not the whole graph."""
+    """Returns the number of crossing edges. Raises `Failed` if the members' parts don't add up to the graph."""
     if sum(answers[name].nodes for name in view.names) != nodes:
         raise Failed("the parts that the shards have built do not add up to the graph")
     return sum(said.cross_edges for said in answers.values())
@@ -99,7 +99,7 @@ def crossing(view: View, answers: Mapping[str, PieceBuilt], nodes: int) -> int:
 
 @dataclass(frozen=True)
 class Piece:
-    """Slices that have come here, checked: the partitions that belong here in the view that they were cut for."""
+    """Received slices, checked: the partitions that belong here in the view that they were partitioned for."""
 
     graph: str
     partitions: int
@@ -109,7 +109,7 @@ class Piece:
 
 
 def spec_of(piece: PieceArrived, view: View | None) -> Mapping[str, Any]:
-    """What a piece says of itself. Raises `Failed` if it was not meant for the present view."""
+    """Decodes a piece's spec. Raises `Failed` if it was not meant for the present view."""
     spec = msgpack.unpackb(piece.spec)
     if view is None or not isinstance(spec, dict) or spec.get("epoch") != view.epoch:
         raise Failed(CHANGED)
@@ -117,7 +117,7 @@ def spec_of(piece: PieceArrived, view: View | None) -> Mapping[str, Any]:
 
 
 async def checked_piece(piece: PieceArrived, spec: Mapping[str, Any], view: View, me: str) -> Piece:
-    """Checks a piece. Raises `ShoalError`, or whatever else reading nonsense can raise."""
+    """Checks a piece. Raises `ShoalError`, or whatever decoding nonsense may raise."""
     graph, partitions = spec.get("graph"), spec.get("partitions")
     if type(graph) is not str or not is_number(partitions, 1, PARTITIONS_MAX):
         raise BadGraph("it names no graph")
@@ -130,7 +130,7 @@ async def checked_piece(piece: PieceArrived, spec: Mapping[str, Any], view: View
 
 
 async def answered(piece: PieceArrived, me: str, taken: Awaitable[ShardGraph | None]) -> PieceBuilt:
-    """What to answer to who has sent a piece: what became of it (None: nothing that has counts), or what is wrong."""
+    """Awaits a piece's result and returns the answer for its sender: figures of the part, if any, or an error."""
     try:
         part = await taken
     except (ShoalError, NoRoom, ValueError, TypeError, KeyError, IndexError, msgpack.UnpackException) as error:
@@ -140,5 +140,5 @@ async def answered(piece: PieceArrived, me: str, taken: Awaitable[ShardGraph | N
 
 
 def is_number(value: object, least: int, most: int) -> bool:
-    """Whether a value that came from elsewhere is a whole number in these bounds."""
+    """Whether a value from outside is a whole number within these bounds."""
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most

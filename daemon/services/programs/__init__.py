@@ -1,1 +1,1 @@
-"""Programs: found, checked before they are deployed, and kept away from the control loop."""
+"""Programs: found, checked before deployment, and kept away from the control loop."""

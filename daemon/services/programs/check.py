@@ -1,10 +1,10 @@
-"""Looks over a file that is to be deployed, in a process of its own: it may hang, break or end that as it pleases.
+"""Checks a file before its deployment, in a process of its own, which the file may hang, break or end.
 
     python -P -m daemon.services.programs.check LABEL < FILE
 
 The answer is JSON on standard output: ``{"name": ..., "described": {...}}``, or ``{"error": "a sentence"}``. Whatever
-the file itself prints goes to standard error, and it finds nothing on standard input. Memory is bounded, and when the
-machine runs out of it, this process is the first to go. How long it may take is its parent's to say.
+the file itself prints goes to standard error, and its standard input is empty. Memory is bounded, and when the machine
+runs out of it, the kernel kills this process first. The parent bounds the time.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from shoal.client.local_replies import program_row
 from shoal.program.deployed import SOURCE_BYTES_MAX, digest_of, program_of
 
 MEMORY_BYTES_MAX: Final = 4 << 30
-"""Of address space: numpy and Arrow alone reserve a few hundred megabytes."""
+"""The limit of address space: numpy and Arrow alone reserve a few hundred megabytes."""
 
 
 def look_over(source: bytes, label: str) -> dict[str, Any]:
-    """What a file defines, or what is wrong with it."""
+    """Returns what a file defines, or what is wrong with it."""
     try:
         program = program_of(source, label)
         row = program_row(program, "deployed", digest_of(source))
@@ -33,12 +33,12 @@ def look_over(source: bytes, label: str) -> dict[str, Any]:
         return {"name": program.name, "described": json.loads(json.dumps(described, default=str))}
     except ShoalError as error:
         return {"error": str(error)}
-    except Exception as error:  # the class's own attributes are a stranger's, too
+    except Exception as error:  # the class's own attributes are foreign code, too
         return {"error": f"{label}: its declarations can't be read: {type(error).__name__}: {error}"}
 
 
 def main() -> None:
-    """Read, look, answer."""
+    """Reads the file, checks it and prints the answer."""
     source = sys.stdin.buffer.read(SOURCE_BYTES_MAX + 1)
     answer, nothing = os.dup(1), os.open(os.devnull, os.O_RDONLY)
     os.dup2(2, 1)
@@ -50,7 +50,7 @@ def main() -> None:
     with open(answer, "w", encoding="utf-8") as file:
         file.write(told)
     sys.stdout.flush()
-    os._exit(0)  # threads that the file has started are not waited for
+    os._exit(0)  # without waiting for threads that the file has started
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What the admin socket answers about programs.
+"""Handles the admin socket's commands about programs.
 
-Whoever can write to the socket is an operator: its file's mode says who that is. There is no other way to deploy.
+Anyone who can write to the socket is an operator: its file mode decides who can. There is no other way to deploy.
 """
 
 from __future__ import annotations
@@ -96,13 +96,13 @@ class ProgramCommands:
             if name not in self._deployed.current and is_installed(name):
                 raise Refused(f"program '{name}' is installed, not deployed: uninstall its package on every machine")
 
-        await self._known.decided(DropProgram(name), look_again)  # the log knows best: nothing is read before
+        await self._known.decided(DropProgram(name), look_again)  # the log decides: nothing is read before
         return {"program": name, "state": "removed"}
 
     # -- within ----------------------------------------------------------------------------------------------------
 
     async def _installed(self) -> list[api.ProgramRow]:
-        """Those that are installed here; importing them is foreign code."""
+        """Returns the programs installed here; importing them is foreign code."""
 
         def look() -> list[api.ProgramRow]:
             programs = installed_programs().values()

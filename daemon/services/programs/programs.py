@@ -1,11 +1,11 @@
 """Finds the programs of runs, and keeps their code away from the control loop until it has proved harmless.
 
-A run names the digest of its program. One that the log has deployed comes from the log's own bytes; any other has to be
-installed here, in a file with that digest. A shard that has another one, or none, says so and fails the run before its
-first tick: two shards that run different code would agree on nothing.
+A run names the digest of its program. A deployed program comes from the log's own bytes; any other has to be installed
+here, in a file with that digest. A shard with another digest, or without the program, reports that and fails the run
+before its first tick: shards that run different code would compute different results.
 
-Importing a program, and making one with a run's parameters, is foreign code: it runs on a thread of its own and has an
-end. What is about to be deployed is looked over in another process first (`daemon.services.programs.check`).
+Importing a program, and instantiating it with a run's parameters, runs foreign code: it runs on a thread of its own,
+and is bounded in time. Before a deployment, another process checks the file (`daemon.services.programs.check`).
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ log = logging.getLogger("shoal.programs")
 T = TypeVar("T")
 
 ELSEWHERE = Place(OTHER, 0, 0)
-"""Of no run: what an operator asks for, and nobody asks again for by himself."""
+"""Outside of any run: an operator's request, which nothing repeats automatically."""
 DIGITS_SHOWN = 12
-"""Of a digest, in a sentence; `program show` and `run show` have all."""
+"""Of a digest in a sentence; `program show` and `run show` have all of it."""
 ANSWER_BYTES_MAX = 2 * DESCRIBED_CHARACTERS_MAX
 INTERRUPT_SECONDS, INTERRUPT_AGAIN_SECONDS = 1.0, 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A program that can be run here, and the digest by which the others will know it."""
+    """A program that can be run here, and the digest by which other shards know it."""
 
     name: str
     program: type[Program]
@@ -60,7 +60,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What a new run has to know of its program: how many ticks without being told, phases as bits, columns to read."""
+    """What a new run needs to know of its program: the default number of ticks, phases as bits, columns to read."""
 
     ticks: int
     phases: int
@@ -91,7 +91,7 @@ class Programs(Service[Never, RunEnded]):
     # -- finding ---------------------------------------------------------------------------------------------------
 
     async def find(self, name: str) -> Found:
-        """The program that a new run of that name takes. Raises `UnknownProgram`."""
+        """Returns the program for a new run of that name. Raises `UnknownProgram`."""
         version = self._programs.current.get(name)
         if version is not None:
             return Found(name, await self._deployed(name, version.digest), version.digest)
@@ -110,7 +110,7 @@ class Programs(Service[Never, RunEnded]):
         return await self.aside(f"program '{found.name}'", try_it)
 
     async def make(self, run: RunRecord) -> Program:
-        """A run's own program, with its parameters. Raises what the program does, `UnknownProgram` or `Condemned`."""
+        """Instantiates a run's program with its parameters. Raises what it raises, `UnknownProgram` or `Condemned`."""
         if self._former_lives is not None:
             self._former_lives.check(run.number)
         name, digest, at = run.program, run.digest, Place(MAKING, run.number, run.resumed)
@@ -140,7 +140,7 @@ class Programs(Service[Never, RunEnded]):
         return Found(name, program, installed_digest(program))
 
     def _installed_as(self, name: str, digest: str) -> type[Program]:
-        """The installed program, if it is the one that is meant."""
+        """Returns the installed program, if it has this digest."""
         try:
             found = self._installed(name)
         except UnknownProgram as unknown:
@@ -154,10 +154,10 @@ class Programs(Service[Never, RunEnded]):
             )
         return found.program
 
-    # -- looking over ----------------------------------------------------------------------------------------------
+    # -- checks ----------------------------------------------------------------------------------------------------
 
     async def check(self, source: bytes, label: str) -> Checked:
-        """Checks a file that is to be deployed. Raises `BadProgram`."""
+        """Checks a file before its deployment. Raises `BadProgram`."""
         async with self._checking:
             told = await self._told_of(source, label)
         if "error" in told:
@@ -212,7 +212,7 @@ class Programs(Service[Never, RunEnded]):
         return await self.aside(what, call, "read", at=Place(READING, run.number, tick))
 
     def on_event(self, event: RunEnded) -> None:
-        """A run is over, says the log."""
+        """Forgets a run that the log has ended."""
         if self._former_lives is not None:
             self._former_lives.forget(event.run.number)
 
@@ -222,10 +222,10 @@ class Programs(Service[Never, RunEnded]):
     async def aside(
         self, what: str, call: Callable[[], T], done_to_it: str = "imported and made", at: Place = ELSEWHERE
     ) -> T:
-        """Calls foreign code on a thread of its own, for `programs.import_timeout` at the most. Raises what it raises.
+        """Calls foreign code on a thread of its own, for at most `programs.import_timeout`. Raises what it raises.
 
-        Where that would end more than the call, such as `SystemExit`, it raises `UnknownProgram`, as it does for what
-        has no end: `what` is not `done_to_it` in time.
+        Raises `UnknownProgram` instead of an exception that would end more than the call, such as `SystemExit`, and for
+        a call that does not return: `what` is not `done_to_it` in time.
         """
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         section: Section[str] = Section(place=lambda _: at)
@@ -247,7 +247,7 @@ class Programs(Service[Never, RunEnded]):
                 log.warning("%s was interrupted", what)
             except Exception as error:
                 self._context.soon(settle, None, error)
-            except BaseException as error:  # SystemExit would end whoever awaits it
+            except BaseException as error:  # SystemExit would end the awaiting task's loop
                 told = f"{what} raised {type(error).__name__}: {words_of(error)}"
                 self._context.soon(settle, None, UnknownProgram(told))
             else:
@@ -272,5 +272,5 @@ async def _interrupted(section: Section[str], clock: Clock) -> None:
 
 
 def failure_of(error: Exception) -> str:
-    """What a run's failure says when its program could not be had."""
+    """Returns the text of a run's failure when its program is unavailable."""
     return words_of(error) if isinstance(error, ShoalError) else traceback_of(error)

@@ -1,1 +1,1 @@
-"""Results: read at a tick, put together from all shards."""
+"""Results: read at a tick, collected from all shards."""

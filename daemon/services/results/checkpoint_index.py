@@ -1,7 +1,7 @@
 """Finds the ticks at which a run can be read, by asking all members: each knows only what is on its own disk.
 
-A tick can be read if it is committed and the states of all partitions are there, wherever they are. Committed it is if
-anybody has seen it or a later one pass its barrier; a checkpoint that is still being brought to the disks is not.
+A tick can be read if it is committed and the states of all partitions exist, on whichever disks. It is committed if any
+member has seen it or a later tick pass its barrier; a checkpoint that is still being replicated is not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PATIENCE: Final = once(2.0)
 
 
 class CheckpointIndex(Service[KeptTicksRequest, Never]):
-    """Asks which ticks of runs are kept, and tells those that are on this disk."""
+    """Asks which ticks of runs are kept, and answers with those on this disk."""
 
     messages = (KeptTicksRequest,)
     replies = (KeptTicksReply,)
@@ -31,14 +31,14 @@ class CheckpointIndex(Service[KeptTicksRequest, Never]):
         self._context, self._runs = context, runs
 
     async def readable(self, run: int, partitions: int, members: Sequence[str], kept: int) -> list[int]:
-        """Returns the last `kept` ticks that can be read, ascending; who is silent is taken to have nothing."""
+        """Returns the last `kept` ticks that can be read, ascending; silent members count as having nothing."""
         asked = KeptTicksRequest("", run)
         others = [name for name in members if name != self._context.me]
         told = await self._context.rpc.call_each(others, asked, KeptTicksReply, PATIENCE)
         return whole_ticks([await self._own(asked), *told.values()], partitions)[-kept:]
 
     async def on_message(self, sender: Identity, message: KeptTicksRequest) -> KeptTicksReply:
-        """Tells what is here, and how far the run is known to have come."""
+        """Returns this disk's ticks, and the last tick known to be committed."""
         return await self._own(message)
 
     async def _own(self, asked: KeptTicksRequest) -> KeptTicksReply:
@@ -49,7 +49,7 @@ class CheckpointIndex(Service[KeptTicksRequest, Never]):
 
 
 def whole_ticks(told: Sequence[KeptTicksReply], partitions: int) -> list[int]:
-    """The committed ticks of which somebody has each partition, ascending.
+    """Returns the committed ticks of which every partition is held somewhere, ascending.
 
     >>> a = KeptTicksReply("", 8, (RunStates(1, 6, to_bits({0})), RunStates(1, 8, to_bits({0, 1}))))
     >>> b = KeptTicksReply("", 7, (RunStates(1, 6, to_bits({1})), RunStates(1, 9, to_bits({0, 1}))))

@@ -1,4 +1,4 @@
-"""What the admin socket answers about what runs have computed: columns, tables, and the documents that they read."""
+"""Handles the admin socket's commands about results: columns, tables, and searches of documents."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROWS_SHOWN = 20
 
 
 class ResultCommands:
-    """The handlers. A mistake of the asker's is `Refused` or `Usage`, with a sentence."""
+    """The handlers. A mistake of the caller's raises `Refused` or `Usage`, with a sentence."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class ResultCommands:
         partitions = self._known.graph_of(run).partition_count
         if partition >= partitions:
             raise Usage(f"partition should be from 0 to {partitions - 1}")
-        if not partition and not first:  # whoever reads a table begins there
+        if not partition and not first:  # the first request of every reader
             await self._check_table(run, asked.table)
 
         async def attempt(run: RunRecord, tick: int) -> Framed[api.TableReply]:
@@ -169,7 +169,7 @@ class ResultCommands:
         return await self._readings.read(run, tick, attempt)
 
     async def _check_table(self, run: RunRecord, table: str) -> None:
-        """Checks that there is such a table: retrying does not fix a wrong name."""
+        """Checks that the table exists: retrying does not fix a wrong name."""
         program = await self._readings.program_of(run)
         known_table(run.name, type(program), table)
 
@@ -187,7 +187,7 @@ def _known_columns(run: RunRecord, columns: Sequence[str]) -> list[str]:
 
 
 def _plain_rows(rows: Rows, column: str, null: Any) -> list[api.ValueRow]:
-    """As JSON has them."""
+    """Returns rows as JSON values."""
     ids = rows.ids.to_pylist() if col.is_string(rows.ids) else rows.ids.tolist()
     values = plain_values(rows.values[column], null)
     return [{"id": node, "value": value} for node, value in zip(ids, values, strict=True)]

@@ -1,7 +1,7 @@
-"""The digests of columns, worked out once each, if possible from rows that pass by anyway.
+"""The digests of columns, each computed once, if possible from rows that are being read anyway.
 
-Whoever reads a whole column does so a stretch of ordinals after the other. Each stretch that goes by in its turn is
-taken into the digest of its column, so that who checks what has come at the end costs nobody a second reading.
+A client reads a whole column in consecutive ranges of ordinals. Each range that passes in order is added to the
+column's digest, so that a client that checks the digest at the end causes no second reading.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ KEPT_MAX: Final = 256
 UNDER_WAY_MAX: Final = 64
 
 Key: TypeAlias = tuple[str, int, str]
-"""A run, a tick of it and a column."""
+"""A run, its tick and a column."""
 
 
 class Digests:
-    """Those that are known, and those of which a beginning is."""
+    """Complete digests, and the beginnings of others."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[Key, str] = OrderedDict()
         self._under_way: OrderedDict[Key, tuple[int, ColumnDigest]] = OrderedDict()
-        """Up to which ordinal, and what came before it."""
+        """The next ordinal, and the digest of all before it."""
 
     def known(self, key: Key) -> str | None:
-        """A column's digest, if it has been worked out."""
+        """Returns a column's digest, if it has been computed."""
         return self._known.get(key)
 
     async def take(
         self, run: str, tick: int, first: int, total: int, ids: Any, values: Mapping[str, NDArray[Any]]
     ) -> None:
-        """Rows of some columns, from ordinal `first` on, of `total` nodes; out of turn they are of no use."""
+        """Adds rows of some columns, from ordinal `first` on, of `total` nodes; ignores rows out of order."""
         for column, its in values.items():
             key = run, tick, column
             at, digest = self._under_way.pop(key, (0, ColumnDigest()))
@@ -46,7 +46,7 @@ class Digests:
             if at != first and first:
                 self._begun(key, at, digest)
                 continue
-            digest = digest if first else ColumnDigest()  # who begins again may be the only one who still reads
+            digest = digest if first else ColumnDigest()  # the client that starts over may be the only one left
             await asyncio.to_thread(digest.update, ids, its)
             if first + len(its) == total:
                 self.keep(key, digest.hexdigest())
@@ -54,13 +54,13 @@ class Digests:
                 self._begun(key, first + len(its), digest)
 
     def keep(self, key: Key, digest: str) -> None:
-        """A digest that is known now."""
+        """Keeps a complete digest."""
         self._known[key] = digest
         while len(self._known) > KEPT_MAX:
             self._known.popitem(last=False)
 
     def forget(self, runs: Collection[str]) -> None:
-        """The results of these runs are gone."""
+        """Forgets the digests of runs whose results are gone."""
         for kept in (self._known, self._under_way):
             for key in [key for key in kept if key[0] in runs]:
                 del kept[key]

@@ -8,9 +8,9 @@ from shoal.lockstep.frames import Frames
 
 
 class RowsRequest(Struct):
-    """Asks for the values of these columns at the receiver's nodes, as a run had them at a tick.
+    """Asks for the values of these columns at the receiver's nodes, at a run's tick.
 
-    Either those of ordinals from `first` to before `last`, or, of one column, the `top` most extreme.
+    Either those of ordinals from `first` to before `last`, or, for one column, the `top` most extreme.
     """
 
     request: str
@@ -50,7 +50,7 @@ class KeptTicksReply(Struct):
 
 
 class TableRequest(Struct):
-    """Asks for the rows of a table, from `first` on, in a partition of the receiver's, as a run had them at a tick."""
+    """Asks for rows of a table, from `first` on, in one of the receiver's partitions, at a run's tick."""
 
     request: str
     run: str
@@ -61,7 +61,7 @@ class TableRequest(Struct):
 
 
 class TableReply(Struct):
-    """Some rows: how many, of how many in all; `specs` are the columns' names and specs, the frames their frames."""
+    """Some rows: their number, the total, and in `specs` the columns' names and specs; the frames belong to these."""
 
     request: str
     error: str
@@ -74,7 +74,7 @@ class TableReply(Struct):
 class SearchRequest(Struct):
     """Searches the receiver's documents of a load's graph, in the placement of this epoch.
 
-    Without weights, asks in how many of them each term occurs; with weights, which are the `top` best by them.
+    Without weights, asks how many of them contain each term; with weights, asks for the `top` best by these.
     """
 
     request: str
@@ -87,10 +87,9 @@ class SearchRequest(Struct):
 
 
 class SearchReply(Struct):
-    """The sender's number of documents, and either how many have each term, or the best.
+    """The sender's number of documents, and either how many contain each term, or the best.
 
-    The frames belong to the best: ordinals, scores, and the ids' frames; `ids` is their spec, `total` how many they
-    are.
+    The frames belong to the best: ordinals, scores, and the ids' frames; `ids` is their spec, `total` their number.
     """
 
     request: str

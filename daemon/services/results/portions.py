@@ -1,9 +1,9 @@
-"""How much to ask a member for at once on the control plane: what its link carries in about a tenth of a second.
+"""Decides how much to request from a member at once on the control plane: what its link carries in about 0.1 s.
 
-Heartbeats travel behind the answers, on the same connection. An answer of megabytes over a slow link would keep them
-waiting until their sender is taken for dead; and a lost or late answer is cheaper to ask for again when it is small.
-What the way takes is no reason to ask for less: so what counts is how much longer an answer takes than the shortest
-(as in LEDBAT, RFC 6817).
+Heartbeats wait behind the answers, on the same connection. An answer of megabytes over a slow link would delay them
+until their sender is declared dead; and repeating a lost or late answer is cheaper when it is small. Propagation delay
+is no reason to request less, so what counts is how much longer an answer takes than the shortest one (as in LEDBAT,
+RFC 6817).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ MEMBERS_MAX = 1024
 
 
 class Portions:
-    """Rows for each member: twice as many after a quick answer, half as many after a slow one.
+    """The number of rows for each member: doubled after a quick answer, halved after a slow one.
 
     >>> portions = Portions(10_000)
     >>> portions.took("a", 0.11)
@@ -33,11 +33,11 @@ class Portions:
         self._shortest: dict[str, float] = {}
 
     def rows(self, member: str) -> int:
-        """How many to ask a member for."""
+        """Returns how many rows to request from a member."""
         return self._rows.get(member, min(ROWS_FIRST, self._rows_max))
 
     def took(self, member: str, seconds: float) -> None:
-        """How long the answer to that took."""
+        """Notes how long the answer to that took."""
         if member not in self._rows and len(self._rows) >= MEMBERS_MAX:
             self._rows.clear()
             self._shortest.clear()

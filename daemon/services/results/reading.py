@@ -1,4 +1,4 @@
-"""Serves reads of runs: at which ticks they can be read, and this shard's rows at one of them."""
+"""Serves reads of runs: the ticks at which they can be read, and this shard's rows at one of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shoal.api.errors import Refused
 
 
 class Reading(Service[RowsRequest, Never]):
-    """The kept ticks and the results of one shard, in the view that it is in."""
+    """The kept ticks and the results of one shard, in its present view."""
 
     messages = (RowsRequest,)
     replies = (RowsReply,)
@@ -33,7 +33,7 @@ class Reading(Service[RowsRequest, Never]):
         self._results, self._index = results, index
 
     async def recall(self, name: str, tick: int) -> None:
-        """Loads a run's columns at a tick, of the partitions that this shard is primary of in the present view."""
+        """Loads a run's columns at a tick, for this shard's primary partitions in the present view."""
         registry = self._context.state.registry
         run = registry.runs.get(name)
         if run is None or registry.view is None:
@@ -44,7 +44,7 @@ class Reading(Service[RowsRequest, Never]):
         await self._results.recall(run, tick, await self._parts.of(registry.graphs[run.graph]), others)
 
     async def ticks(self, run: RunRecord) -> list[int]:
-        """The ticks at which a run can be read, ascending: one that has to converge, once it has."""
+        """Returns the ticks at which a run can be read, ascending; none before it has converged, if it has to."""
         registry = self._context.state.registry
         graph = registry.graph_of(run.load)
         if graph is None or registry.view is None or not (run.active or run.has_result):
@@ -56,8 +56,8 @@ class Reading(Service[RowsRequest, Never]):
         return [tick for tick in ticks if run.state == COMPLETED and tick == run.tick]
 
     async def on_message(self, sender: Identity, message: RowsRequest) -> RowsReply:
-        """Gives a peer the rows that it asks for."""
-        with contextlib.suppress(Refused, NotHeld):  # the answer then says what is not here
+        """Returns the requested rows to a peer."""
+        with contextlib.suppress(Refused, NotHeld):  # the answer then names what is missing
             await self.recall(message.run, message.tick)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._context.workers, self._results.answer, message)

@@ -1,7 +1,7 @@
 """Reads a run at one of its ticks, and retries while checkpoints come and go or the view changes.
 
-While a run goes on, its states come and go with its checkpoints, and while a view changes, so do its holders: what was
-not to be had is tried again for a while, at a newer tick if none was named.
+While a run is active, its states come and go with its checkpoints, and while a view changes, so do its holders: a read
+that fails for lack of something is retried for a while, at a newer tick if none was named.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PATIENCE_SECONDS, AGAIN_SECONDS = 20.0, 0.1
 
 
 class Readings:
-    """Of one shard."""
+    """One shard's reads."""
 
     def __init__(
         self,
@@ -46,22 +46,22 @@ class Readings:
         self._runs, self._programs = runs, programs
 
     async def run_of(self, name: str) -> RunRecord:
-        """The run of that name, once what it computed is at hand. Raises `UnknownRun`."""
+        """Returns the run of that name, once its results are available here. Raises `UnknownRun`."""
         run = self._known.run(name)
         if run.is_over:
-            # What it computed is about to be at hand here, so that it need not be read from the disk.
+            # Its results are about to be in memory here, so that they need not be read from the disk.
             await self._runs.kept(run.name, END_SECONDS)
         return run
 
     async def program_of(self, run: RunRecord) -> Program:
-        """A run's own program, with its parameters. Raises `Refused`."""
+        """Instantiates a run's program with its parameters. Raises `Refused`."""
         try:
             return await self._programs.make(run)
-        except Exception as error:  # it is a stranger's
+        except Exception as error:  # the program is foreign code
             raise Refused(f"run '{run.name}' can't be read: {words_of(error)}") from error
 
     async def read(self, run: RunRecord, tick: int | None, attempt: Callable[[RunRecord, int], Awaitable[T]]) -> T:
-        """Reads a run at a tick, or its last one: calls `attempt` with both, repeatedly if need be."""
+        """Reads a run at a tick, or its last one: calls `attempt` with both, repeatedly if necessary."""
 
         async def at_a_tick(run: RunRecord) -> T:
             return await attempt(run, await self._tick(run, tick))
@@ -69,13 +69,13 @@ class Readings:
         return await self.patiently(run, at_a_tick)
 
     async def patiently(self, run: RunRecord, attempt: Callable[[RunRecord], Awaitable[T]]) -> T:
-        """Calls `attempt` with a run, again for a while if what it needs is not to be had now."""
+        """Calls `attempt` with a run; retries for a while if what it needs is unavailable."""
         clock = self._context.clock
         until_ns = clock.monotonic_ns() + int(PATIENCE_SECONDS * 1e9)
         while True:
             try:
                 return await attempt(run)
-            except (TickNotKept, ProgramFailed):  # it would be the same again
+            except (TickNotKept, ProgramFailed):  # a retry would fail in the same way
                 raise
             except (Refused, Failed, NotHeld):
                 graph = self._known.graph_of(run)
@@ -85,7 +85,7 @@ class Readings:
             run = self._known.run(run.name)
 
     async def _tick(self, run: RunRecord, asked: int | None) -> int:
-        """The tick to read at. One that is at hand here was committed when it was read, and is as good as ever."""
+        """Returns the tick to read at. One that is in memory here was committed when it was read, and remains valid."""
         if run.has_expired:
             raise TickNotKept(self._expired(run))
         if run.is_over and not run.has_result:

@@ -1,10 +1,10 @@
-"""What runs have computed, at their ticks that are kept, and putting columns together from all shards.
+"""Results of runs at their kept ticks; collects columns from all shards.
 
-A run can be read at a tick whose states all partitions have on somebody's disk: the last one of a run that is over, and
-the last few checkpoints of any. Each shard answers for the partitions that it is primary of, from its disk. What was
-read last stays in memory, and so does what a run has just computed if it is small; all of it together is bounded in
-bytes. Columns are put together a stretch of ordinals at a time, in id order, so that no shard ever holds a whole one;
-the top of a column is the top of everyone's tops.
+A run can be read at a tick whose states all partitions have on some disk: the last one of a finished run, and the last
+few checkpoints of any. Each shard answers for its primary partitions, from its disk. Columns that were read last stay
+in memory, and so do a run's new results if they are small; the total is bounded in bytes. Columns are collected by
+ranges of ordinals, in id order, so that no shard ever holds a whole one; the top of a column is merged from all shards'
+tops.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from shoal.query.rows import STRETCH, null_of
 
 COLUMNS_MAX = 64
 KEPT_AT_ONCE = 8
-"""A result of up to the memory's so many-th part is kept as its run ends: it is copied on the control loop."""
+"""A result of up to this fraction of the memory stays as its run ends, since the control loop copies it."""
 
 
 Events: TypeAlias = ViewInstalled | GraphRemoved | ResultsExpired
@@ -50,14 +50,14 @@ Events: TypeAlias = ViewInstalled | GraphRemoved | ResultsExpired
 
 @dataclass(frozen=True)
 class Rows:
-    """Some nodes, by ordinal, and their values of some columns."""
+    """Some nodes, by ordinal, and their values in some columns."""
 
     ordinals: NDArray[np.int64]
     ids: Any
     values: Mapping[str, NDArray[Any]]
 
     def at(self, rows: NDArray[Any]) -> Rows:
-        """Those at these places."""
+        """Returns the rows at these positions."""
         return Rows(
             self.ordinals[rows],
             col.take(self.ids, rows),
@@ -67,7 +67,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Computed:
-    """The visible columns of one run at a tick, over the own nodes of a part; and of each what stands for no value."""
+    """A run's visible columns at a tick, for the own nodes of a part, and the value that means null in each."""
 
     part: ShardGraph
     columns: Mapping[str, NDArray[Any]]
@@ -75,11 +75,11 @@ class Computed:
 
     @property
     def nbytes(self) -> int:
-        """Of all columns."""
+        """The size of all columns."""
         return sum(values.nbytes for values in self.columns.values())
 
     def rows(self, asked: RowsRequest) -> Rows:
-        """Own nodes of a stretch of ordinals, ascending; or the most extreme ones, best first. Raises `Refused`."""
+        """Returns own nodes in a range of ordinals, ascending; or the most extreme, best first. Raises `Refused`."""
         for column in asked.columns:
             if column not in self.columns:
                 raise Refused(f"run '{asked.run}' has no column '{column}'")
@@ -96,7 +96,7 @@ class Computed:
 
 
 class Results(Service[Never, Events]):
-    """What is here of runs, and questions to the others."""
+    """One shard's results, and its requests to others."""
 
     events = types_of(Events)
 
@@ -105,27 +105,27 @@ class Results(Service[Never, Events]):
         self._me, self._disk = context.me, context.disk
         self._memory_bytes = context.config.ticks.results_memory
         self._computed: OrderedDict[tuple[str, int], Computed] = OrderedDict()
-        """By run and tick; the one that was used last is the last."""
+        """By run and tick, the least recently used first."""
         self._digests = Digests()
         self._portions = Portions(STRETCH)
 
     def on_event(self, event: Events) -> None:
-        """What is in memory may be of no use any more."""
+        """Drops results that have become useless."""
         match event:
-            case ViewInstalled():  # there are other parts: what is asked for again is read for those
+            case ViewInstalled():  # the parts have changed: results are read again for them
                 self._computed.clear()
             case GraphRemoved(runs=runs) | ResultsExpired(runs=runs):
                 self._forget(run.name for run in runs)
             case _:
                 assert_never(event)
 
-    # -- what is here ----------------------------------------------------------------------------------------------
+    # -- this shard's results --------------------------------------------------------------------------------------
 
     def keep(self, run: str, tick: int, engine: Engine) -> None:
-        """A run is over: keep what it computed at hand if that is little. It is on disk anyway.
+        """Keeps a finished run's results in memory if they are small; they are on disk anyway.
 
-        A program that has columns in a form of its own would have to be asked for them. This is the control loop, on
-        which no code of a program runs: they are read from the disk when somebody wants them.
+        A program with columns in a form of its own would have to convert them, but the control loop runs no program's
+        code: such columns are read from the disk when needed.
         """
         if type(engine.program).collect is not Program.collect:
             return
@@ -135,7 +135,7 @@ class Results(Service[Never, Events]):
             self._remember(run, tick, _apart(computed))
 
     def _forget(self, runs: Iterable[str]) -> None:
-        """The results of these runs are gone."""
+        """Forgets results that are gone."""
         gone = set(runs)
         for key in [key for key in self._computed if key[0] in gone]:
             del self._computed[key]
@@ -143,20 +143,20 @@ class Results(Service[Never, Events]):
 
     @property
     def nbytes(self) -> int:
-        """What is in memory."""
+        """The bytes in memory."""
         return sum(computed.nbytes for computed in self._computed.values())
 
     def has(self, run: str, tick: int) -> bool:
-        """Whether a tick of a run is at hand, in whatever placement."""
+        """Whether a tick of a run is in memory, in any placement."""
         return (run, tick) in self._computed
 
     def nulls(self, run: str, tick: int, columns: Sequence[str]) -> dict[str, Any]:
-        """What stands for no value in those of these columns that have such. Raises `Refused`."""
+        """Returns the value that means null in each of these columns that has one. Raises `Refused`."""
         known = self._known(run, tick).nulls
         return {column: known[column] for column in columns if column in known}
 
     async def recall(self, run: RunRecord, tick: int, part: ShardGraph, sources: Sequence[str]) -> None:
-        """Loads a run's columns at one of its ticks, over this shard's present part of the graph.
+        """Loads a run's columns at one of its ticks, for this shard's present part of the graph.
 
         Raises `Refused`.
         """
@@ -167,14 +167,14 @@ class Results(Service[Never, Events]):
         states = await self.states(run, tick, part, sources)
         try:
             program = await self._programs.make(run)
-        except Exception as error:  # it is a stranger's
+        except Exception as error:  # the program is foreign code
             raise Refused(f"the result of run '{run.name}' can't be read: {error}") from error
         self._remember(run.name, tick, await asyncio.to_thread(_computed, program, tick, part, states))
 
     async def states(self, run: RunRecord, tick: int, part: ShardGraph, sources: Sequence[str]) -> dict[int, Any]:
-        """The states of a part's partitions at a tick of a run.
+        """Returns the states of a part's partitions at a tick of a run.
 
-        What is not on this disk, for it was away at the time, one of `sources` may have. Raises `Refused`.
+        Fetches states that are not on this disk, because it was away at the time, from `sources`. Raises `Refused`.
         """
         read = await self._disk.do(lambda store: {p: store.stamped_state(run.number, tick, p) for p in part.partitions})
         made_in = None if run.active or tick < run.resumed else run.made_in(tick)
@@ -198,10 +198,10 @@ class Results(Service[Never, Events]):
             raise Refused(f"tick {tick} of run '{run}' is no longer kept here")
         return known
 
-    # -- what is asked of this shard, and answered to it -----------------------------------------------------------
+    # -- requests of peers -----------------------------------------------------------------------------------------
 
     def answer(self, asked: RowsRequest) -> RowsReply:
-        """A peer wants rows."""
+        """Answers a peer's request for rows."""
         rows_max, columns_max = (VALUES_MAX, 1) if asked.top else (STRETCH, COLUMNS_MAX)
         many = (asked.top or asked.last - asked.first) > rows_max or len(asked.columns) > columns_max
         if many:
@@ -215,10 +215,10 @@ class Results(Service[Never, Events]):
         frames = [rows.ordinals, *rows.values.values(), *frames]
         return RowsReply(asked.request, "", len(rows.ordinals), dtypes, json.dumps(spec).encode(), tuple(frames))
 
-    # -- putting columns together ----------------------------------------------------------------------------------
+    # -- collecting columns ----------------------------------------------------------------------------------------
 
     async def top(self, run: str, tick: int, column: str, members: Sequence[str], count: int, least: bool) -> Rows:
-        """The most extreme values of all shards, best first, ties in id order."""
+        """Returns the most extreme values of all shards, best first, ties in id order."""
         rows = _joined(await self._gather(RowsRequest("", run, tick, (column,), 0, 0, count, least), members))
         null = self._known(run, tick).nulls.get(column)
         return rows.at(extreme_rows(rows.ordinals, rows.values[column], count, least=least, null=null))
@@ -226,13 +226,13 @@ class Results(Service[Never, Events]):
     async def stretch(
         self, run: str, tick: int, columns: Sequence[str], members: Sequence[str], first: int, last: int, nodes: int
     ) -> Rows:
-        """The rows of the ordinals from `first` to before `last`, of `nodes`, in id order."""
+        """Returns the rows of the ordinals from `first` to before `last`, of `nodes`, in id order."""
         rows = await self._between(run, tick, columns, members, first, last)
         await self._digests.take(run, tick, first, nodes, rows.ids, rows.values)
         return rows
 
     async def digest(self, run: str, tick: int, column: str, members: Sequence[str], nodes: int) -> str:
-        """The digest of a column, worked out once."""
+        """Returns the digest of a column, computed once."""
         key = run, tick, column
         digest = self._digests.known(key)
         if digest is not None:
@@ -263,7 +263,7 @@ class Results(Service[Never, Events]):
         return [mine, *theirs]
 
     async def _ask(self, member: str, asked: RowsRequest) -> Rows:
-        """Asks one shard, for a range of ordinals one portion after the other."""
+        """Requests rows from one shard, a range of ordinals portion by portion."""
         if asked.top:
             return await self._ask_at_once(member, asked)
         portions, first = list[Rows](), asked.first
@@ -276,12 +276,12 @@ class Results(Service[Never, Events]):
         return _joined(portions)
 
     async def _ask_at_once(self, member: str, asked: RowsRequest) -> Rows:
-        """Asks one shard, again while nothing comes: a read may be repeated."""
+        """Requests rows from one shard, repeatedly while no answer comes: reads are idempotent."""
         return _rows(member, asked, await self._context.rpc.call(member, asked, RowsReply))
 
 
 def _computed(program: Program, tick: int, part: ShardGraph, states: Mapping[int, Any]) -> Computed:
-    """The columns again, from the states of a tick."""
+    """Recomputes the columns from the states of a tick."""
     engine = Engine(part, program)
     engine.restore(tick, states)
     columns = {c.name: engine.result(c.name) for c in engine.program.columns if not c.hidden}
@@ -289,7 +289,7 @@ def _computed(program: Program, tick: int, part: ShardGraph, states: Mapping[int
 
 
 def _apart(computed: Computed) -> Computed:
-    """The same in arrays of its own: those of an engine have ghosts, and others behind them."""
+    """Copies the columns: an engine's arrays also hold ghosts and other data."""
     return replace(computed, columns={name: values.copy() for name, values in computed.columns.items()})
 
 
@@ -298,7 +298,7 @@ def _nulls(program: type[Program]) -> dict[str, Any]:
 
 
 def _rows(member: str, asked: RowsRequest, told: RowsReply) -> Rows:
-    """A peer's part, checked."""
+    """Decodes and checks a peer's rows."""
     if told.error:
         raise Failed(f"shard '{member}': {told.error}")
     width = len(asked.columns)

@@ -1,8 +1,8 @@
 """Searches the documents of a graph: asks all shards twice, and merges their answers (`shoal.query.search`).
 
-Each shard answers for the partitions that it is primary of in the epoch that is asked about, from an index that it
-makes of its part when it is first asked, off the loop, and keeps. Both questions name the epoch: were a partition to
-move in between, its documents would count twice or not at all.
+Each shard answers for its primary partitions in the requested epoch, from an index of its part, which it builds off the
+loop at the first request, and keeps. Both questions name the epoch: if a partition moved in between, its documents
+would count twice or not at all.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ INDEXES_KEPT: Final = 4
 
 
 class Searching(Service[SearchRequest, GraphRemoved]):
-    """Both sides of one shard."""
+    """Both sides of a search, on one shard."""
 
     messages = (SearchRequest,)
     replies = (SearchReply,)
@@ -47,7 +47,7 @@ class Searching(Service[SearchRequest, GraphRemoved]):
         self._making = asyncio.Lock()
 
     async def search(self, load: str, column: str, query: Query, count: int) -> Found:
-        """The best documents of the graph of a load, as `run search` tells them. Raises `Refused` or `Failed`."""
+        """Returns the best documents of a load's graph, as `run search` replies. Raises `Refused` or `Failed`."""
         registry = self._state.registry
         if registry.view is None:
             raise Refused("this shard is not in the view: ask a member")
@@ -61,11 +61,11 @@ class Searching(Service[SearchRequest, GraphRemoved]):
         return told(merged([hits for _, hits in found], count), query, documents, frequencies)
 
     async def on_message(self, sender: Identity, message: SearchRequest) -> SearchReply:
-        """Searches what is here for a peer."""
+        """Searches this shard's documents for a peer."""
         return await self._answer(message)
 
     def on_event(self, event: GraphRemoved) -> None:
-        """Keeps nothing that may be of a graph that is gone."""
+        """Drops all indexes, since one may be of the removed graph."""
         self._indexes.clear()
 
     # -- within ----------------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ class Searching(Service[SearchRequest, GraphRemoved]):
 
 
 def _hits(member: str, wanted: SearchRequest, answer: SearchReply) -> Hits:
-    """What a shard has answered, checked."""
+    """Decodes and checks a shard's answer."""
     if answer.error:
         raise Failed(f"shard '{member}': {answer.error}")
     if not wanted.weights:

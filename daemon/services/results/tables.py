@@ -1,8 +1,8 @@
-"""Tables of runs: each partition's rows from the shard that is its primary now, which reads them from the run's states.
+"""Tables of runs: the present primary of each partition reads its rows from the run's states.
 
 A table is read from an engine that is restored from the states of one tick, in the present placement, and never run.
-The last one is kept, for a table is read a partition at a time; and so are the last rows, for a large partition is read
-in pieces.
+The last engine is kept, because clients read a table a partition at a time, and so are the last rows, because a large
+partition is read in pieces.
 """
 
 from __future__ import annotations
@@ -35,29 +35,29 @@ from shoal.program.program import Program
 from shoal.query.tables import TablePart, known_table, part_of_table
 
 ROWS_MAX: Final = 1 << 16
-"""Rows at once."""
+"""The most rows at once."""
 ANSWER_BYTES_MAX: Final = 1 << 18
-"""Of rows in one message: heartbeats wait behind it (see `portions`). Who asks goes on behind its last row."""
+"""The size of the rows in one message: heartbeats wait behind it (see `portions`). The client continues after them."""
 ITS_OWN: Final = b"program"
-"""In the place of an answer's specs: it is the program that has failed."""
+"""Sent instead of an answer's specs if the program itself has failed."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Some rows of one partition, of `total` that it has."""
+    """Some rows of one partition, of `total` in it."""
 
     count: int
     total: int
     columns: Mapping[str, Any]
 
     def cut(self, count: int) -> Piece:
-        """The first ones of them, and one at least."""
+        """Returns the first rows, at least one."""
         count = max(1, count)
         return Piece(count, self.total, {name: values[:count] for name, values in self.columns.items()})
 
 
 class Tables(Service[TableRequest, GraphRemoved]):
-    """Both sides of one shard."""
+    """Both sides of reading tables, on one shard."""
 
     messages = (TableRequest,)
     replies = (TableReply,)
@@ -71,7 +71,7 @@ class Tables(Service[TableRequest, GraphRemoved]):
         self._one_at_a_time = asyncio.Lock()
 
     async def piece(self, asked: TableRequest) -> Piece:
-        """Rows of a partition, wherever it is. Raises `Refused` or `Failed`."""
+        """Returns rows of a partition, wherever it is. Raises `Refused` or `Failed`."""
         registry, run = self._state.registry, self._run(asked.run)
         placed = registry.placements[run.graph]
         if not 0 <= asked.partition < len(placed):
@@ -84,7 +84,7 @@ class Tables(Service[TableRequest, GraphRemoved]):
         return _piece(holders[0], await self._context.rpc.call(holders[0], asked, TableReply))
 
     async def on_message(self, sender: Identity, message: TableRequest) -> TableReply:
-        """Gives a peer the rows that it asks for."""
+        """Returns the requested rows to a peer."""
         asked = message
         try:
             piece = await self._here(asked)
@@ -98,7 +98,7 @@ class Tables(Service[TableRequest, GraphRemoved]):
             return TableReply(asked.request, str(problem) or type(problem).__name__, 0, 0, why)
 
     def on_event(self, event: GraphRemoved) -> None:
-        """Keeps nothing that may be of a graph that is gone."""
+        """Drops the kept engine and rows, since they may be of the removed graph."""
         self._forget()
 
     def _forget(self) -> None:
@@ -120,7 +120,7 @@ class Tables(Service[TableRequest, GraphRemoved]):
         return Piece(last - first, len(rows), {name: values[first:last] for name, values in rows.columns.items()})
 
     async def _read(self, engine: Engine, asked: TableRequest) -> TablePart:
-        """The program's own code is run: whatever it raises is its answer, and its engine is not used again."""
+        """Runs the program's own code: its exception is the answer, and its engine is not used again."""
         what, program = f"table '{asked.table}' of run '{asked.run}'", type(engine.program)
         try:
             known = known_table(asked.run, program, asked.table)
@@ -141,7 +141,7 @@ class Tables(Service[TableRequest, GraphRemoved]):
             states = await self._results.states(run, tick, part, others)
             try:
                 program = await self._programs.make(run)
-            except Exception as error:  # it is a stranger's
+            except Exception as error:  # the program is foreign code
                 raise Refused(f"run '{run.name}' can't be read: {words_of(error)}") from error
             self._engine = (run.name, tick), await asyncio.to_thread(_engine, program, tick, part, states)
         return self._engine[1]
@@ -161,7 +161,7 @@ def _engine(program: Program, tick: int, part: ShardGraph, states: Mapping[int, 
 
 
 def _on_the_wire(piece: Piece) -> tuple[list[tuple[str, Any]], list[Any]]:
-    """Each column's spec, and the frames of all."""
+    """Returns each column's spec, and the frames of all."""
     specs, frames = [], []
     for name, values in piece.columns.items():
         spec, its = col.to_wire(values)
@@ -171,9 +171,9 @@ def _on_the_wire(piece: Piece) -> tuple[list[tuple[str, Any]], list[Any]]:
 
 
 def _piece(member: str, told: TableReply) -> Piece:
-    """A peer's rows, checked."""
+    """Decodes and checks a peer's rows."""
     if told.error:
-        its_own = told.specs == ITS_OWN  # it would be the same again
+        its_own = told.specs == ITS_OWN  # a retry would fail in the same way
         raise (ProgramFailed if its_own else Failed)(f"shard '{member}': {told.error}")
     try:
         specs: Sequence[Any] = json.loads(told.specs)

@@ -1,4 +1,4 @@
-"""States of runs on this shard's disk: made durable while a run goes on, and looked up when it waits in a view."""
+"""States of runs on this shard's disk: stored while a run is active, and looked up while it waits in a view."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from shoal.lockstep.effects import StoreStates
 
 
 class Checkpoints:
-    """Of one shard. `samples` are the last times, in seconds, that it took until one was durable."""
+    """One shard's checkpoints. `samples` are the last times, in seconds, that it took to make one durable."""
 
     def __init__(self, context: HostContext) -> None:
         self._context = context
         self.samples: deque[float] = deque(maxlen=SAMPLES_KEPT)
         self._begun: dict[tuple[int, int], RunRecord] = {}
         self._sizes: dict[int, dict[int, int]] = {}
-        """By run and tick, of the last ones that are kept: bytes on this disk."""
+        """By run and tick, for the last ones kept: bytes on this disk."""
 
     def begin(self, run: RunRecord) -> None:
-        """A run is about to go on here, in the epoch that its record has; before the tick thread hears of it."""
-        self._sizes.pop(run.number, None)  # what it goes on from is held anew
+        """Begins a run, in the epoch of its record; called before the tick thread begins it."""
+        self._sizes.pop(run.number, None)  # its first state is stored anew
         self._begun = {**self._begun, (run.number, run.epoch): run}
 
     def forget(self, run: int) -> None:
-        """A run is over."""
+        """Forgets a run that is over."""
         self._begun = {key: known for key, known in self._begun.items() if key[0] != run}
         self._sizes.pop(run, None)
 
     def kept_bytes(self, run: int) -> int:
-        """What is kept of a run on this disk, in bytes, as far as it was written in this life."""
+        """Returns the bytes kept of a run on this disk, as far as this life wrote them."""
         return sum(list(self._sizes.get(run, {}).values()))
 
     def keep(self, states: StoreStates, lost: Callable[[str], None]) -> None:
-        """From the tick thread: make a checkpoint durable, and say so there; `lost`, if there is no room for it."""
+        """From the tick thread: makes a checkpoint durable and reports that there; calls `lost` if there is no room."""
         ticks, older = self._context.ticks, self._context.config.ticks.checkpoints_kept - 1
         clock = self._context.clock
         begun = self._begun.get((states.run, ticks.epoch))
@@ -66,11 +66,11 @@ class Checkpoints:
             del sizes[tick]
 
     def look_up(self, asked: fx.TellStates, reached: Callable[[int], int]) -> None:
-        """Which states of the runs that wait are here, and how far each was seen to come: the control plane is told."""
+        """Reports to the control plane which states of waiting runs are here, and how far each run was seen to come."""
         self._context.ticks.order(lambda: self._look_up(asked, reached))
 
     def _look_up(self, asked: fx.TellStates, reached: Callable[[int], int]) -> Sequence[News]:
-        """On the tick thread, which has left the older view: what it had stored there is in the queue before this."""
+        """Runs on the tick thread, after it has left the older view: so its last writes are already in the queue."""
 
         def tell(held: Mapping[int, StatesHeld]) -> None:
             self._context.soon(self._tell, asked, held, reached)

@@ -1,4 +1,4 @@
-"""What the admin socket answers about runs: starting, watching, stepping and stopping them."""
+"""Handles the admin socket's commands about runs: starting, watching, stepping and stopping them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from shoal.lockstep.machine import State
 from shoal.program.failures import refusal
 
 EVENT_SECONDS = 0.1
-"""Between two events of a command that is waited for."""
+"""The interval between a waiting command's events."""
 END_SECONDS = 5.0
-"""In which a run that is stopped is usually over."""
+"""A stopped run is usually over by then."""
 ROWS_A_TURN = 50
-"""Of a long list: then the loop has its turn."""
+"""Rows of a long list between which the loop gets its turn."""
 
 
 class RunCommands:
-    """The handlers. A mistake of the asker's is `Refused` or `Usage`, with a sentence."""
+    """The handlers. A mistake of the caller's raises `Refused` or `Usage`, with a sentence."""
 
     def __init__(
         self, context: HostContext, known: Known, runs: RunController, programs: Programs, commands: Registry
@@ -54,7 +54,7 @@ class RunCommands:
         try:
             found = await self._programs.find(asked.program)
             declared = await self._programs.tried(found, params)
-        except Exception as error:  # the program's own code is run
+        except Exception as error:  # this runs the program's own code
             raise refusal(f"program '{asked.program}'", error) from error
         ticks = asked.ticks or declared.ticks
         if not 0 < ticks <= TICKS_MAX:

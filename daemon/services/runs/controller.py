@@ -1,7 +1,7 @@
-"""Begins and ends the runs of one shard: gives the tick plane its orders, and takes its news.
+"""Begins and ends the runs of one shard: gives orders to the tick plane, and handles its news.
 
 Everything about runs that passes between the control plane and the tick plane goes through here: one order or item of
-news for each run or paced tick.
+news per run or paced tick.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ OfTheLog: TypeAlias = (
 OfTheTicks: TypeAlias = TickCommitted | PhaseLate | RunOver | Beat
 Events: TypeAlias = OfTheLog | OfTheTicks
 Keep: TypeAlias = Callable[[str, int, Engine], None]
-"""Takes over what a run has computed: its name, its last tick, and its engine."""
+"""Takes a run's results: its name, its last tick, and its engine."""
 
 
 class RunController(Service[Never, Events]):
-    """The runs of one shard. `keep` takes over what they have computed."""
+    """The runs of one shard. `keep` takes their results."""
 
     events = types_of(Events)
 
@@ -74,15 +74,15 @@ class RunController(Service[Never, Events]):
         self._going: set[str] = set()
 
     def is_going(self, run: str) -> bool:
-        """Whether a run goes on here, or its result is still to be kept."""
+        """Whether a run is active here, or its result is still to be kept."""
         return run in self._going
 
     async def kept(self, run: str, patience: float) -> bool:
-        """Waits until a run is over here and its result is kept; returns whether that is so."""
+        """Waits until a run is over here and its result is kept; returns whether it is."""
         return await self._context.conditions.until(lambda: run not in self._going, patience)
 
     def on_event(self, event: Events) -> None:
-        """News of runs, from either plane."""
+        """Handles news of runs, from either plane."""
         if isinstance(event, OfTheTicks):
             self._hear(event)
         else:
@@ -112,7 +112,7 @@ class RunController(Service[Never, Events]):
     def _with_run(self, run: int, do: Callable[[TickMachine, int], Any]) -> None:
         self._ticks.order(partial(self._ticks.with_run, run, do))
 
-    # -- what the log decides --------------------------------------------------------------------------------------
+    # -- the log's decisions ---------------------------------------------------------------------------------------
 
     def _begin_run(self, run: RunRecord, view: View) -> None:
         """Begins a run, or resumes it in a new view, as soon as its part and its state are here."""
@@ -124,7 +124,7 @@ class RunController(Service[Never, Events]):
         self._context.spawn(self._begin(run, view))
 
     async def _begin(self, run: RunRecord, view: View) -> None:
-        """What goes wrong ends the daemon, unless the world has gone on: then what is read may be deleted meanwhile."""
+        """Begins a run. An error ends the daemon, unless the run has moved on: its data may be deleted meanwhile."""
         try:
             await self._gather(run, view)
         except Exception as error:
@@ -135,10 +135,10 @@ class RunController(Service[Never, Events]):
     async def _gather(self, run: RunRecord, view: View) -> None:
         registry = self._state.registry
         if not self._still_wanted(run, view):
-            return  # the log has gone on, perhaps in the very batch that this came with
+            return  # the log is ahead, perhaps within the batch that began this
         try:
             program = await self._programs.make(run)
-        except Exception as error:  # the program is a stranger's, and what it fails is its run
+        except Exception as error:  # the program is foreign code, and only fails its own run
             if self._still_wanted(run, view):
                 why = f"{self._state.identity.name}: {failure_of(error)}"[:FAILURE_CHARACTERS_MAX]
                 self._report(run.number, run.resumed, FAILED, why, 0)
@@ -160,13 +160,13 @@ class RunController(Service[Never, Events]):
             return
 
     def _still_wanted(self, run: RunRecord, view: View) -> bool:
-        """The world has gone on while something was read: the run may be over, or go on in another view."""
+        """Whether the run is still active in this view: it may have ended or moved on during the read."""
         registry = self._state.registry
         known = registry.runs.get(run.name)
         return known is not None and known.active and registry.epoch == view.epoch
 
     async def _read_states(self, run: RunRecord, part: ShardGraph) -> dict[int, Any]:
-        """The states of this shard's partitions at the tick that the run goes on from, from disk or from peers.
+        """Returns the states of this shard's partitions at the tick to resume from, from disk or from peers.
 
         Raises `NotFetched`.
         """
@@ -184,7 +184,7 @@ class RunController(Service[Never, Events]):
         return read
 
     async def _replica_sizes(self, graph: AddGraph, placed: Placed, program: Program) -> dict[int, int]:
-        """The bytes that states of partitions have of which this shard is a replica."""
+        """Returns the sizes of the states for which this shard is a replica, by partition."""
         mine = [p for p, holders in enumerate(placed) if self._state.identity.name in holders[1:]]
         if not mine:
             return {}
@@ -229,7 +229,7 @@ class RunController(Service[Never, Events]):
         self._with_run(run, lambda machine, now: machine.stop(now))
 
     def _ended(self, run: RunRecord) -> None:
-        """A run is over, says the log."""
+        """Ends a run that the log has ended."""
         log.info("run %s %s after %d ticks%s", run.name, run.state, run.tick, run.failure and f": {run.failure}")
 
         self._epochs.pop(run.number, None)
@@ -250,10 +250,10 @@ class RunController(Service[Never, Events]):
         self._context.conditions.look()
 
     def _forget_states(self) -> None:
-        """Deletes the states of runs that have failed, whose results have expired or that went with their graph, and of
-        the others all but the last few ticks.
+        """Deletes the states of runs that have failed, whose results have expired or that were dropped with their
+        graph; keeps the last few ticks of all others.
 
-        Of a run that the log has not come to (it may be read again from further back) nothing is deleted.
+        Deletes nothing of a run that this shard's log has not reached yet (it may be replayed from further back).
         """
         registry = self._state.registry
         finished = registry.kept_results()
@@ -277,22 +277,22 @@ class RunController(Service[Never, Events]):
         self._disk.order(forget)
 
     def tick_of(self, run: RunRecord) -> int:
-        """The last tick of a run that is known here to be committed; it never falls, though some may be done again."""
+        """Returns the last tick known here to be committed; never falls, although a run may repeat some ticks."""
         return max(self._reached(run.number), run.resumed, run.reached, run.tick) if run.active else run.tick
 
     def committed(self, number: int) -> int:
-        """The same of a run by its number; 0 if the log has not come to it."""
+        """Does the same for a run by its number; returns 0 if the log has not reached it."""
         runs = self._state.registry.runs.values()
         return next((self.tick_of(run) for run in runs if run.number == number), 0)
 
     def _reached(self, run: int) -> int:
-        """The last tick of a run, by its number, that was seen committed here."""
+        """Returns the last tick of a run, by its number, that was seen committed here."""
         figures = self._ticks.figures.get(run)
         latest = figures.ticks[-1].tick if figures and figures.ticks else 0
         seen = self._ticks_seen[run] = max(latest, self._ticks_seen.get(run, 0))
         return seen
 
-    # -- what the tick thread tells --------------------------------------------------------------------------------
+    # -- the tick thread's news ------------------------------------------------------------------------------------
 
     def _hear(self, news: OfTheTicks) -> None:
         match news:
@@ -328,11 +328,11 @@ class RunController(Service[Never, Events]):
             self._metrics.count("phase_late", (shard,))
 
     def store(self, states: StoreStates) -> None:
-        """From the tick thread: has a checkpoint made durable, and says so there."""
+        """From the tick thread: makes a checkpoint durable, and reports that there."""
         self.checkpoints.keep(states, lambda why: self._fail(states.run, states.tick, why))
 
     def _fail(self, run: int, tick: int, why: str) -> None:
-        """A run can't go on here, for a reason that is not its own."""
+        """Fails a run that can't continue here for a reason of the shard's."""
         failure = f"{self._state.identity.name}: tick {tick} can't be kept: {why}"
         self._report(run, max(0, tick - 1), FAILED, failure[:FAILURE_CHARACTERS_MAX], 0)
 
@@ -349,5 +349,5 @@ class RunController(Service[Never, Events]):
 
 
 def _is_older(epoch: int, made_in: int, _: int) -> bool:
-    """Whether a state is of another run that had the number before: of a restoration that was given up."""
+    """Whether a state belongs to another run that had this number before, in a restoration that was given up."""
     return made_in < epoch

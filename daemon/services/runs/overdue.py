@@ -1,4 +1,4 @@
-"""Interrupts programs that do not return, and ends runs that were stopped by force whatever they wait for."""
+"""Interrupts programs that do not return, and ends runs that are stopped by force, whatever they wait for."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from shoal.lockstep.runner import place_of
 log = logging.getLogger("shoal.runs")
 
 FORCE_PATIENCE_NS = 500_000_000
-"""A phase that takes longer is interrupted when its run is stopped by force."""
+"""A longer phase is interrupted when its run is stopped by force."""
 UNSTOPPABLE_LEAST_NS = 5_000_000_000
-"""A program that is still there so long (or `stop_patience`) after it was interrupted holds up every other run here:
-then the daemon starts again.
+"""A program that has not returned so long (or `stop_patience`) after its interruption blocks every other run here: the
+daemon then restarts.
 """
 FORCE_END_NS = 3_000_000_000
-"""A run that goes on for so long after it was stopped by force ends where it is, whatever it waits for."""
+"""A run that is still active so long after it was stopped by force ends where it is, whatever it waits for."""
 
 
 class OverdueRuns(Service[Never, Beat]):
-    """Those of one shard. `start_again` begins a new life, in which the run is not resumed."""
+    """One shard's overdue runs. `start_again` begins a new life, in which the run is not resumed."""
 
     events = (Beat,)
 
@@ -38,14 +38,14 @@ class OverdueRuns(Service[Never, Beat]):
         self._stop_patience_ns = settings.stop_patience_ns or settings.phase_timeout_ns
         self._named_ns = 0
         self._wanted: tuple[object, int] | None = None
-        """What the tick thread is to be got out of, and since when."""
+        """What the tick thread has to return from, and since when."""
         self._forced_ns: dict[int, int] = {}
-        """Since when runs that go on are known here to be stopped by force."""
+        """When each active run was first known here to be stopped by force."""
 
     def on_event(self, event: Beat) -> None:
-        """Names a program that does not return, and interrupts it once its run is to stop or is over.
+        """Logs a program that does not return, and interrupts it once its run is to stop or is over.
 
-        Peers that wait for it name it too, but there may be none.
+        Peers that wait for it log it too, but there may be none.
         """
         self._end_by_force()
         busy = self._ticks.busy
@@ -59,7 +59,7 @@ class OverdueRuns(Service[Never, Beat]):
         run = next((run for run in self._state.registry.runs.values() if run.number == at.run), None)
         if run is not None and run.active and run.state != STOPPING:
             return
-        hasty = run is None or run.is_forced or run.state == FAILED  # then nobody wants what it computes
+        hasty = run is None or run.is_forced or run.state == FAILED  # then nobody needs its result
         patience_ns = FORCE_PATIENCE_NS if hasty else self._stop_patience_ns
         if now - since <= patience_ns:
             return
@@ -68,12 +68,12 @@ class OverdueRuns(Service[Never, Beat]):
         if self._ticks.interrupt(busy):
             log.warning("run %d: its program does not return from %s: interrupted", at.run, place_of(at))
         elif now - self._wanted[1] > max(UNSTOPPABLE_LEAST_NS, self._stop_patience_ns):
-            self._wanted = busy, now  # once is enough
+            self._wanted = busy, now  # once only
             log.error("run %d: its program can't be interrupted in %s: restarting", at.run, place_of(at))
             self._start_again()
 
     def _end_by_force(self) -> None:
-        """What is stopped by force ends, even if it waits for something that never comes."""
+        """Ends runs that were stopped by force, even if they wait for something that never comes."""
         now = self._clock.monotonic_ns()
         forced = {run.number for run in self._state.registry.active_runs() if run.state == STOPPING and run.is_forced}
         self._forced_ns = {number: self._forced_ns.get(number, now) for number in forced}

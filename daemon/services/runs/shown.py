@@ -14,7 +14,7 @@ from shoal.lockstep.figures import tick_result
 
 
 class ShownRuns:
-    """Of one shard: for a run that goes on, what this shard knows of the others."""
+    """One shard's view of runs; of an active one, also what it knows of the other shards."""
 
     def __init__(self, context: HostContext, runs: RunController) -> None:
         self._context, self._state, self._runs = context, context.state, runs
@@ -62,7 +62,7 @@ class ShownRuns:
         }
 
     def place(self, run: RunRecord) -> int | None:
-        """Of a run that is queued: how many are before it, and itself."""
+        """Returns a queued run's place in the queue, from 1; None for other runs."""
         if run.state != QUEUED:
             return None
         return [other.number for other in self._state.registry.queued_runs()].index(run.number) + 1
