@@ -1,7 +1,7 @@
-"""Whole clusters in virtual time, from seeds.
+"""Runs whole clusters in virtual time, from seeds.
 
-python -m tests.simulator --seeds 200                        all scenarios, seeds 0 to 199, on all cores
-python -m tests.simulator --seed 7 --scenario leader-killed --verbose
+python -m tests.simulator --seeds 200                        all scenarios, seeds 0 to 199, on all cores python -m
+tests.simulator --seed 7 --scenario leader-killed --verbose
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PROGRESS_EVERY = 500
 
 @dataclass
 class Outcome:
-    """What came of one scenario with one seed."""
+    """The outcome of one scenario with one seed."""
 
     name: str
     seed: int
@@ -39,7 +39,7 @@ class Outcome:
 
 
 def run(name: str, seed: int, verbose: bool = False) -> Outcome:
-    """One scenario with one seed."""
+    """Runs one scenario with one seed."""
     outcome, began = Outcome(name, seed), time.perf_counter()
     try:
         cluster = SCENARIOS[name](seed, verbose)
@@ -49,7 +49,7 @@ def run(name: str, seed: int, verbose: bool = False) -> Outcome:
         _count(outcome, cluster)
         if verbose:
             print(f"fingerprint {cluster.world.fingerprint}")
-    end_the_last()  # a pool's process ends without a word
+    end_the_last()  # a pool's process gives no notice when it ends
     outcome.seconds = time.perf_counter() - began
     return outcome
 
@@ -73,7 +73,7 @@ def _count(outcome: Outcome, cluster: Cluster) -> None:
 
 
 class Soak:
-    """Adds up what happened, and keeps the commands that replay the failures."""
+    """Counts what happened, and keeps the commands that replay the failures."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -84,7 +84,7 @@ class Soak:
         self.done = self.events = self.virtual_ns = 0
 
     def add(self, outcome: Outcome) -> None:
-        """One more."""
+        """Adds one outcome."""
         self.done += 1
         self.seconds[outcome.name] += int(outcome.seconds * 1000)
         if outcome.error:
@@ -98,7 +98,7 @@ class Soak:
             self.seeds_with.setdefault(kind, set()).add(outcome.seed)
 
     def summary(self) -> str:
-        """How often each thing happened, and in how many seeds each kind of fault."""
+        """Returns how often each thing happened, and in how many seeds each kind of fault."""
         lines = [f"{self.done} scenarios, {self.events} events, {self.virtual_ns / 6e10:.1f} virtual minutes"]
         lines += [f"  {ms / 1000:9.1f}  s of {name}" for name, ms in sorted(self.seconds.items())]
         lines += [f"  {count:9d}  {kind}" for kind, count in sorted(self.counts.items())]
@@ -111,12 +111,12 @@ class Soak:
 
 
 def replay(name: str, seed: int) -> str:
-    """The command that does it again."""
+    """Returns the command that replays a scenario."""
     return f"python -m tests.simulator --seed {seed} --scenario {name} --verbose"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit with 1 if anything failed."""
+    """Returns exit status 1 if anything failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulator", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     which = parser.add_mutually_exclusive_group()
@@ -150,7 +150,7 @@ def _outcomes(todo: Sequence[tuple[str, int, bool]], processes: int) -> Iterator
     if processes == 1:
         yield from _in_turn(todo)
         return
-    World.traces = False  # inherited by the processes
+    World.traces = False  # the processes inherit this
     try:
         with get_context("fork").Pool(processes) as pool:
             yield from pool.imap_unordered(_run, todo, chunksize=1)

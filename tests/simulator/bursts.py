@@ -1,4 +1,4 @@
-"""Many proposals at once, on slow disks, while machines fail: batches, and crashes in the middle of one."""
+"""Many concurrent proposals on slow disks while machines fail: batches, and crashes in the middle of one."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ BURSTS = 10
 
 
 def bursts(seed: int, verbose: bool = False) -> Cluster:
-    """What is decided in a batch is decided once and everywhere, whoever loses its power meanwhile; and whoever asked,
-    and lives on, hears of it.
+    """Everything in a batch is decided once and everywhere, whichever machines lose their power meanwhile; every
+    proposer that survives gets its answer.
     """
     random = Random(f"{seed} bursts")
     cluster = Cluster(seed, random.randint(3, 5), verbose=verbose)

@@ -1,4 +1,4 @@
-"""A cluster of simulated hosts, with what a scenario asks of it and what is asked of it once the faults have ended."""
+"""A cluster of simulated hosts, the orders that a scenario gives it, and the checks once the faults have ended."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ IN_MEMORY = Path("/dev/shm")
 
 QUICK = MembershipConfig(push_pull_interval_ns=5 * SECOND, reconnect_interval_ns=3 * SECOND)
 SLOW = MembershipConfig(
-    # memberlist's numbers: so a leader can be cut off for long enough to lose an election, and not be taken for dead
+    # memberlist's numbers: a partitioned leader can lose an election before it is considered dead
     probe_interval_ns=SECOND,
     probe_timeout_ns=500 * MS,
     pause_tolerance_ns=500 * MS,
@@ -56,7 +56,7 @@ SLOW = MembershipConfig(
 )
 SETTINGS = ShardSettings(
     virtual_nodes=20,
-    snapshot_entries=8,  # so that logs are compacted and followers get snapshots in the short life of a scenario
+    snapshot_entries=8,  # so that logs are compacted and followers get snapshots within a scenario's short time
     absent_patience_ns=4 * SECOND,
     flap_patience_ns=2 * SECOND,
     surplus_grace_ns=4 * SECOND,
@@ -96,7 +96,7 @@ class Cluster:
             settings=replace(
                 SETTINGS,
                 expect=expect or size,
-                is_authenticated=bool(seed % 2),  # nobody forges anything here, but lives are taken otherwise
+                is_authenticated=bool(seed % 2),  # nobody forges messages here, but this changes how lives are accepted
                 replicas=replicas,
                 membership=membership,
             ),
@@ -115,7 +115,7 @@ class Cluster:
         self._requests = self._runs_asked = 0
 
     def close(self) -> None:
-        """All lives end, and nothing is kept; what is in memory can still be looked at."""
+        """Ends all lives and deletes everything; what is in memory can still be read."""
         for host in self.hosts.values():
             host.end()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -123,25 +123,25 @@ class Cluster:
     # -- read ------------------------------------------------------------------------------------------------------
 
     def running(self) -> list[Host]:
-        """Hosts that are up, paused ones too."""
+        """Returns the hosts that are up, including paused ones."""
         return [self.hosts[name] for name in self.names if self.hosts[name].running]
 
     def members(self) -> list[Host]:
-        """Hosts that are up in the very life that the view has."""
+        """Returns the hosts that are up in the same life as in the view."""
         return [host for host in self.running() if host.shard.in_view]
 
     def leader(self) -> Host | None:
-        """Who leads the highest term."""
+        """Returns the leader of the highest term."""
         leading = [host for host in self.members() if host.shard.raft is not None and host.shard.raft.is_leader]
         return max(leading, key=lambda host: host.shard.raft.term if host.shard.raft else 0, default=None)
 
     def registry(self) -> Registry | None:
-        """The newest one of any that runs."""
+        """Returns the newest registry of all running hosts."""
         newest = max(self.running(), key=lambda host: host.shard.applied_index, default=None)
         return newest.shard.registry if newest is not None else None
 
     def record(self, run: str) -> RunRecord:
-        """A run as the newest registry has it."""
+        """Returns a run as in the newest registry."""
         registry = self.registry()
         assert registry is not None
         assert run in registry.runs, f"{run} is not known"
@@ -153,7 +153,7 @@ class Cluster:
         return bool(registries) and all(run in known and known[run].is_over for known in registries for run in runs)
 
     def is_settled(self) -> bool:
-        """Whether the view is all that run and stay, and each partition is where the ring wants it."""
+        """Whether the view has exactly the hosts that run and stay, and each partition is where the ring places it."""
         registry = self.registry()
         if registry is None or registry.view is None:
             return False
@@ -164,7 +164,7 @@ class Cluster:
         return placed and all(host.shard.registry.epoch == registry.epoch for host in staying)
 
     def may_lose(self, name: str) -> bool:
-        """Whether the others have all that is to be kept, and a majority, without this one: no more is promised."""
+        """Whether the others, without this one, have a majority and all data to be kept: no more is promised."""
         registry, leader = self.registry(), self.leader()
         if registry is None or leader is None or leader.shard.raft is None or not self.is_settled():
             return False
@@ -185,7 +185,7 @@ class Cluster:
     # -- orders ----------------------------------------------------------------------------------------------------
 
     def form(self) -> None:
-        """Start the founders within half a second; wait for the first view and one graph."""
+        """Starts the founders within half a second; waits for the first view and one graph."""
         for name in self.founders:
             self.world.after(self._random.randrange(500 * MS), self.hosts[name].start)
         formed = self.world.run_until(lambda: len(self.members()) == len(self.founders), FORM_NS)
@@ -193,7 +193,7 @@ class Cluster:
         self.load()
 
     def load(self) -> None:
-        """Load the graph; again if the view changes meanwhile."""
+        """Loads the graph; retries if the view changes meanwhile."""
         for _ in range(20):
             well = [host for host in self.members() if host.well]
             if not well:
@@ -201,7 +201,7 @@ class Cluster:
                 continue
             job = Job(self._random.choice(well), self._load)
             self.world.run_until(lambda job=job: job.is_over, 60 * SECOND)  # type: ignore[misc]
-            if job.is_done or "is already loaded" in job.error:  # by an earlier attempt that was not answered
+            if job.is_done or "is already loaded" in job.error:  # by an earlier attempt that got no answer
                 return
         raise AssertionError(f"the graph can't be loaded: {self.told()}")
 
@@ -210,22 +210,22 @@ class Cluster:
         await Loading(daemon.context, daemon.services.staging, GRAPH, tell_nobody).run(spec, frames)
 
     def replace_graph(self) -> None:
-        """The daily refresh: the graph is dropped, whatever runs on it, and loaded again."""
+        """Drops the graph, whatever runs on it, and loads it again, as in a daily refresh."""
         self.until_decided(lambda: DropGraph(GRAPH, self._load_now(), by_force=True), "no graph is called")
         self.load()
 
     def _load_now(self) -> str:
-        """Of the graph, as far as anybody knows."""
+        """Returns the graph's latest known load."""
         registry = self.registry()
         return registry.graphs[GRAPH].load if registry is not None and GRAPH in registry.graphs else ""
 
     def request(self) -> str:
-        """A name for something asked for."""
+        """Returns a name for a request."""
         self._requests += 1
         return f"request-{self._requests}"
 
     def propose(self, host: Host, command: Command) -> str:
-        """From a member, which sends it again until the log has it or a quarter of a minute is over; its name here."""
+        """Proposes through a member, which retries for up to 15 s until the log has it; returns the request's name."""
         request = self.request()
         self.world.tell(f"{host.name} proposes {command} as {request}")
 
@@ -236,15 +236,15 @@ class Cluster:
         return request
 
     def propose_somewhere(self, command: Command) -> None:
-        """Propose by some member, if there is one; what comes of it is not waited for."""
+        """Proposes through any member, if there is one; does not wait for the result."""
         well = [host for host in self.members() if host.well]
         if well:
             self.propose(self._random.choice(well), command)
 
     def until_decided(self, make: Callable[[], Command], but: str | None = None, limit: int = 120 * SECOND) -> str:
-        """Propose by some member, by another one if that is lost, until the log has it; the name that it got.
+        """Proposes through any member, and another one if that is lost, until the log has it; returns its name there.
 
-        That it was declined with the words `but` may mean that it was decided before.
+        A refusal with the words `but` may mean that it was already decided.
         """
         end = self.world.now + limit
         while self.world.now < end:
@@ -279,7 +279,7 @@ class Cluster:
         checkpoint_ticks: int = 1,
         runs_max: int = 0,
     ) -> str:
-        """Start a run; its name. If `runs_max` go on, it waits for its turn."""
+        """Starts a run and returns its name. If `runs_max` runs are in progress, it waits for its turn."""
 
         def decide() -> StartRun:
             self._runs_asked += 1
@@ -291,17 +291,17 @@ class Cluster:
         return run
 
     def stop_run(self, run: str) -> None:
-        """Ask for a run's end."""
+        """Requests a run's end."""
         self.until_decided(lambda: StopRun(run))
 
     def drain(self, name: str, limit: int = 60 * SECOND) -> bool:
-        """Have a shard left out of the view, once others hold what it holds; whether that came to be in time."""
+        """Drains a shard out of the view, once others hold its data; returns whether that happened in time."""
         self.until_decided(lambda: Drain(name, True))
         host = self.hosts[name]
         return self.world.run_until(lambda: not host.running or not host.shard.in_view, limit)
 
     def chatter(self, duration: int) -> None:
-        """Let members propose small things for a while, whoever leads: what is cut off then has a log of its own."""
+        """Lets members propose small things for a while, whichever leads, so a partitioned one gets a diverging log."""
         end = self.world.now + duration
         well = [host for host in self.members() if host.well]
         if well:
@@ -312,7 +312,7 @@ class Cluster:
             self.world.after(delay, lambda: self.chatter(end - self.world.now))
 
     def read(self, host: Host) -> str:
-        """Have a host catch up with what all others may have told; the request's name."""
+        """Makes a host catch up with what any other may have answered; returns the request's name."""
         request = self.request()
 
         def read(daemon: SimDaemon) -> None:
@@ -325,11 +325,11 @@ class Cluster:
     # -- afterwards: see `recovery` --------------------------------------------------------------------------------
 
     def recover(self) -> None:
-        """Faults are over: within bounded time one leader and one membership emerge, and every run has ended."""
+        """The faults have ended: within bounded time one leader and one membership emerge, and every run has ended."""
         Recovery(self).check()
 
     def check_runs(self, runs: Iterable[str] | None = None) -> None:
-        """Each run is completed, or stopped, with the bits of one engine alone; and no request has started two."""
+        """Each run is completed, or stopped, with the bits of a single engine; and no request has started two runs."""
         registry = self.registry()
         assert registry is not None
         assert registry.runs_begun <= self._runs_asked, f"{registry.runs_begun} runs of {self._runs_asked} requests"
@@ -341,11 +341,11 @@ class Cluster:
             Recovery(self).check_reading(self._random.choice(readable), self._random.choice(self.members()))
 
     def check_result(self, record: RunRecord) -> None:
-        """What is on the disks of the holders, all together, against one engine."""
+        """Compares the states on all holders' disks with those of a single engine."""
         Recovery(self).check_result(record)
 
     def told(self) -> str:
-        """Where everyone is, in words."""
+        """Describes the state of all hosts."""
         return "; ".join(describe(host) for host in self.running())
 
 
@@ -353,14 +353,14 @@ _last: list[Cluster] = []
 
 
 def _in_place_of_the_last(cluster: Cluster) -> None:
-    """A process has one at a time, so that folders and files do not add up over thousands of seeds."""
+    """A process has one cluster at a time, so that folders and files do not add up over thousands of seeds."""
     end_the_last()
     _last.append(cluster)
 
 
 @atexit.register
 def end_the_last() -> None:
-    """Close the cluster that this process has, if it has one."""
+    """Closes the cluster of this process, if it has one."""
     while _last:
         _last.pop().close()
 
@@ -374,7 +374,7 @@ def start_run(
     paced: bool = False,
     checkpoint_ticks: int = 1,
 ) -> StartRun:
-    """The decision to start a run of one of the simulator's programs."""
+    """Returns the command that starts a run of one of the simulator's programs."""
     cls = PROGRAMS[program]
     return StartRun(
         program=program,
@@ -391,5 +391,5 @@ def start_run(
 
 
 def _is_settled(host: Host, life: int, request: str) -> bool:
-    """The request is answered, or whoever asked is gone."""
+    """Whether the request is answered, or its sender is gone."""
     return request in host.diary.answers or not host.running or host.generation != life

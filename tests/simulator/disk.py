@@ -1,12 +1,11 @@
-"""A simulated disk: the real data folder and the real store, on a file system in memory, with a sync that takes time.
+"""A simulated disk: the real data folder and the real store, on a file system in memory, with syncs that take time.
 
-It has two writers, as a daemon has: one thread for what consensus persists, and one for all else, each job in its turn;
-states that wait one behind the other share a sync. What
-was under way when the host went down is there or is not; of states, which are many rows, some may be, and of a job that
-is many transactions the first few. What was waiting is lost.
+It has two writers, as a daemon has: one thread for what consensus persists, and one for everything else, one job at a
+time; consecutive queued states share a sync. If the host goes down, a write in progress may or may not be on disk; of
+states, which are many rows, some may be, and of a job with many transactions the first few. Queued writes are lost.
 
-A disk can fail: then the next write does, and its host must go. It can also lie: it says that it has synced, and
-forgets at the next power cut. The tests let it, to see that the invariants notice.
+A disk can fail: then the next write fails, and its host must end. It can also lie: it reports a sync, and loses the
+data at the next power cut. Tests use this to check that the invariants notice.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ CLUSTER = "sim"
 
 
 class PowerCut(BaseException):
-    """The power goes before this transaction."""
+    """Raised when the power fails before this transaction."""
 
 
 class SimTurn(Turn):
-    """Whoever has the turn writes a transaction: at a power cut, only so many more are done."""
+    """The holder of the turn writes a transaction; at a power cut, only `left` more complete."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,44 +53,44 @@ class SimTurn(Turn):
 
 @dataclass(frozen=True)
 class Image:
-    """What a disk held at some time."""
+    """The contents of a disk at some time."""
 
     number: int
     life: int
-    """The generation that lived on it then."""
+    """The generation of its host at that time."""
     database: bytes
     high_water: bytes
 
 
 class Disk:
-    """It outlives its host. `open` it for each life of one, and `cut` it when that ends."""
+    """A disk, which outlives its host. Call `open` for each life of the host, and `cut` when it ends."""
 
     def __init__(self, path: Path, name: str, random: Random, *, lies: bool = False) -> None:
         self.path, self.lies = path, lies
         self.sync_ns = (50 * US, 3 * MS)
         self.number = 0
         self.is_crowded, self.refusals = False, 0
-        """It has room for decisions alone; and how often bulk data was refused for that."""
+        """Whether it has room only for decisions; and how often it refused bulk data for that reason."""
         self.stored: Stored | None = None
         """What consensus has persisted."""
         self.images: list[Image] = []
-        """Taken now and then, of what had been synced; it can go back to one of them."""
+        """Images of synced contents, taken now and then; the disk can go back to one of them."""
         self._name, self._random = name, random
         self._life = self._syncs = self._went_back = 0
         self._truth: Image | None = None
-        """What a disk that lies really has."""
+        """The true contents of a disk that lies."""
         self._folder: DataFolder | None = None
         self._index: tuple[int, _Index] = (-1, _Index({}, {}))
 
     @property
     def identity(self) -> tuple[int, int]:
-        """It is another one once it has been replaced, or has gone back: what was on it need not be there any more."""
+        """Changes when the disk is replaced or goes back, because its former contents may be gone then."""
         return self.number, self._went_back
 
     # -- lives -----------------------------------------------------------------------------------------------------
 
     def open(self, lives: int, version: Version) -> DataFolder:
-        """Begin to serve a host of that version, whose so many lives have begun by now."""
+        """Begins to serve a host of that version, in the life with that number."""
         folder = DataFolder(self.path, CLUSTER, self._name, lambda: lives, versions=(version.oldest, version.newest))
         self._turn = folder.turn = SimTurn()
         self._folder, self.has_failed = folder.open(), False
@@ -103,7 +102,7 @@ class Disk:
         return folder
 
     def cut(self) -> None:
-        """The host is gone, or the power: what was being written is there or not, what waited is not."""
+        """The host or the power is gone: a write in progress may have completed, queued ones are lost."""
         for thread in self.threads:
             thread.cut(self._turn, self._random)
         self._index = (-1, self._look())
@@ -113,7 +112,7 @@ class Disk:
             self._put(image)
 
     def close(self) -> None:
-        """Let go of the folder, as it is."""
+        """Releases the folder, unchanged."""
         assert self._folder is not None
         for store in (self._reader, *self.stores):
             store.close()
@@ -121,7 +120,7 @@ class Disk:
         self._folder = None
 
     def wipe(self) -> None:
-        """In its place another disk, with nothing on it."""
+        """Replaces the disk by another one, which is empty."""
         assert self._folder is None
         shutil.rmtree(self.path)
         self.number, self.stored, self.images, self._truth = 0, None, [], None
@@ -129,7 +128,7 @@ class Disk:
         self._index = (-1, _Index({}, {}))
 
     def go_back(self, image: Image, *, with_folder: bool) -> None:
-        """To an earlier state: with the whole folder, as a machine's snapshot does it, or the database alone."""
+        """Goes back to an earlier state: the whole folder, as a machine's snapshot does, or only the database."""
         assert self._folder is None
         self._went_back += 1
         self.number = image.number
@@ -164,40 +163,40 @@ class Disk:
             self.has_failed = True
 
     def latency(self) -> int:
-        """How long a sync takes this time."""
+        """Returns how long this sync takes."""
         return self._random.randint(*self.sync_ns)
 
     def synced(self) -> None:
-        """Something is durable."""
+        """Records that something is durable."""
         self._syncs += 1
         if self._syncs % SNAPSHOT_EVERY == 0:
             self.images = [*self.images[-SNAPSHOTS_KEPT + 1 :], self._image()]
         if self.lies and (self._truth is None or self._random.random() < LIE_ODDS):
             self._truth = self._image()
 
-    # -- looking ---------------------------------------------------------------------------------------------------
+    # -- inspection ------------------------------------------------------------------------------------------------
 
     def ticks_held(self, run: int) -> Mapping[int, frozenset[int]]:
-        """Of one run: partitions by tick."""
+        """Returns one run's partitions by tick."""
         return self._look().states.get(run, {})
 
     def states_held(self) -> Mapping[int, Mapping[int, frozenset[int]]]:
-        """By run."""
+        """Returns the partitions by run and tick."""
         return self._look().states
 
     def loads(self) -> Mapping[str, frozenset[int]]:
-        """The partitions that are held, by load."""
+        """Returns the partitions held, by load."""
         return self._look().loads
 
     def has_state(self, run: int, tick: int, partition: int) -> bool:
         return partition in self.ticks_held(run).get(tick, ())
 
     def state(self, run: int, tick: int, partition: int) -> bytes | None:
-        """One state, or None if it is not here; of a host that is up."""
+        """Returns one state, or None if it is not here; only while its host is up."""
         return self._reader.state(run, tick, partition)
 
     def slice(self, load: str, partition: int) -> tuple[bytes, list[bytes]]:
-        """The bytes of a partition; of a host that is up."""
+        """Returns the bytes of a partition; only while its host is up."""
         return self._reader.slice(load, partition)
 
     def _look(self) -> _Index:
@@ -225,7 +224,7 @@ def _indexed(store: Store) -> _Index:
 
 
 def _peek(path: Path) -> _Index:
-    """Of a folder that nobody has."""
+    """Reads a folder that nobody has open."""
     folder = DataFolder(path, CLUSTER, "")
     folder.disk = 0
     store = Store(folder)
@@ -236,7 +235,7 @@ def _peek(path: Path) -> _Index:
 
 
 class SimStore(Store):
-    """A connection of the life that has the disk."""
+    """A connection that belongs to the disk's current life."""
 
     def __init__(self, folder: DataFolder, disk: Disk) -> None:
         super().__init__(folder)
@@ -271,14 +270,14 @@ class SimStoreThread(StoreThread):
         self._is_busy = False
 
     def start(self) -> None:
-        """There is nothing to start."""
+        """Does nothing: there is nothing to start."""
 
     def _add(self, work: Any) -> None:
         super()._add(work)
         self._go_on()
 
     def wait_until_idle(self) -> None:
-        """The loop stands still: nothing of it happens before all is done here."""
+        """Blocks the loop: nothing happens there until all jobs are done."""
         if self._is_busy:
             self._loop.block()
 
@@ -301,7 +300,7 @@ class SimStoreThread(StoreThread):
             self._loop.unblock()
 
     def cut(self, turn: SimTurn, random: Random) -> None:
-        """The power goes: of what is in hand some is done."""
+        """The power fails: some of the work in progress is completed."""
         work, self._in_hand = self._in_hand, []
         states = [item for item in work if isinstance(item, _States)]
         rows = [(item.record, partition) for item in states for partition in item.record.states]

@@ -1,9 +1,8 @@
-"""What goes wrong: bad weather, partitions of one direction or both, pauses, crashes, power cuts, disks that fill up or
-are replaced; and what operators do meanwhile: join, drain, leave.
+"""Faults: bad weather, partitions in one direction or both, pauses, crashes, power cuts, disks that fill up or are
+replaced; and what operators do meanwhile: join, drain, leave.
 
-Every fault is counted by kind. All that is gone for a while is back when the faults have ended. What is gone for good,
-a machine or what was on a disk, is so only where the others can do without it: that is what R copies promise, and no
-more.
+Every fault is counted by kind. Temporary losses are back when the faults have ended. Permanent losses, of a machine or
+of a disk's contents, only occur where the others can do without: R copies promise no more.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ Propose: TypeAlias = Callable[[Command], None]
 
 
 class Faults:
-    """Done to the hosts of a cluster."""
+    """Injects faults into the hosts of a cluster."""
 
     def __init__(
         self,
@@ -37,10 +36,10 @@ class Faults:
         may_lose: Callable[[str], bool],
         propose: Propose,
     ) -> None:
-        """`may_lose` says whether a host can go for good now, and `propose` gets a command into the log, perhaps."""
+        """`may_lose` says whether a host can now be lost for good; `propose` tries to get a command into the log."""
         self.counts: Counter[str] = Counter()
         self.gone: set[str] = set()
-        """Who never comes back."""
+        """Hosts that never come back."""
         self._world, self._network, self._hosts = world, network, hosts
         self._may_lose, self._propose = may_lose, propose
         self._random = world.random("faults")
@@ -57,7 +56,7 @@ class Faults:
         one_way: bool = False,
         planes: Sequence[str] = PLANES,
     ) -> None:
-        """Cut a side off from the rest: in both directions, or only what it sends."""
+        """Partitions a side from the rest: in both directions, or only what it sends."""
         inside = sorted(side)
         outside = sorted(set(self._hosts) - set(inside))
         links = [(a, b) for a in inside for b in outside]
@@ -75,7 +74,7 @@ class Faults:
                     self._network.cut(plane, [link], by=-1)
 
     def storm(self, weather: Weather, duration: int, planes: Sequence[str] = PLANES) -> None:
-        """Bad weather for a while."""
+        """Worsens the weather for a while."""
         told = f"{weather.loss:.0%} lost, {weather.repetition:.0%} repeated, up to {weather.delay_max_ns / MS:.0f} ms"
         self._note("storm", [*planes, told], duration)
         for plane in planes:
@@ -89,25 +88,25 @@ class Faults:
             self._network.weather[plane] = FAIR
 
     def pause(self, name: str, duration: int) -> None:
-        """A host does nothing for a while."""
+        """Pauses a host for a while."""
         self._note("pause", [name], duration)
         self._hosts[name].pause(duration)
 
     # -- machines and disks ----------------------------------------------------------------------------------------
 
     def crash(self, name: str, back_after: int | None = None, kind: str = "crash") -> None:
-        """A host forgets all that is not on its disk; it may be back after a while."""
+        """Crashes a host, which forgets everything that is not on its disk; it may restart after a while."""
         self._note(kind, [name], back_after or 0)
         self._hosts[name].crash()
         if back_after is not None:
             self.bring_back(name, back_after)
 
     def bring_back(self, name: str, delay: int = 0) -> None:
-        """Start it in a while, unless it runs by then."""
+        """Starts a host after a while, unless it runs by then."""
         self._world.after(delay, lambda: self.restart(name))
 
     def restart(self, name: str) -> None:
-        """It is back, as a later generation, with what is on its disk."""
+        """Restarts a host, as a later generation, with the contents of its disk."""
         host = self._hosts[name]
         if not host.running and name not in self.gone:
             self._note("restart", [name], 0)
@@ -115,20 +114,20 @@ class Faults:
             host.start()
 
     def lose(self, name: str) -> None:
-        """A host crashes and never comes back."""
+        """Crashes a host, which never comes back."""
         self.gone.add(name)
         self.crash(name, kind="loss for good")
 
     def wipe(self, name: str, back_after: int) -> None:
-        """A host crashes and comes back with another disk."""
+        """Crashes a host, which comes back with an empty disk."""
         self.crash(name, back_after, "disk wiped")
         self._hosts[name].wipe()
 
     def go_back(self, name: str, back_after: int) -> bool:
-        """A host crashes, and its disk is as it was some time ago; False if there was nothing to go back to.
+        """Crashes a host, whose disk goes back to an earlier state; returns False if there is none.
 
-        Either the database alone lost its last writes, or the whole folder is that of an earlier life: of one in the
-        same life, only a leader that stays could know.
+        Either only the database lost its last writes, or the whole folder is that of an earlier life: within the same
+        life, only a leader that stays could detect it.
         """
         host = self._hosts[name]
         earlier = [image for image in host.disk.images if image.life < host.generation]
@@ -141,7 +140,7 @@ class Faults:
         return True
 
     def power_cut(self, longest: int = 8 * SECOND) -> None:
-        """All go down at once, and come back in any order; perhaps one does not."""
+        """Crashes all hosts at once; they come back in any order, perhaps all but one."""
         up = [name for name in sorted(self._hosts) if self._hosts[name].running]
         never = [name for name in up if self._random.random() < 0.15 and self._may_lose(name)][:1]
         self.counts["power cut"] += 1
@@ -150,19 +149,19 @@ class Faults:
             self.crash(name, self._random.randrange(longest), "down by a power cut")
 
     def fill_disk(self, name: str) -> None:
-        """The next write fails; the host has to go, and comes back when there is room."""
+        """Makes the next write fail; the host must end, and comes back when there is room."""
         self._note("disk full", [name], 0)
         host = self._hosts[name]
         host.disk.is_full = True
         self._when(lambda: not host.running, lambda: self.bring_back(name, self._random.randrange(4 * SECOND)))
 
     def crowd_disk(self, name: str) -> None:
-        """A host's disk has no room for bulk data any more, until the faults end."""
+        """Leaves no room for bulk data on a host's disk until the faults end."""
         self._note("disk crowded", [name], 0)
         self._hosts[name].disk.is_crowded = True
 
     def set_clock(self, name: str, error_ns: int) -> None:
-        """A host's wall clock is set wrong, until the faults end, and that of the one before it is right again."""
+        """Sets a host's wall clock wrong until the faults end, and corrects the one set before."""
         self._note("clock set", [name], 0)
         self._set_clocks_right()
         self._hosts[name].clock_error_ns = error_ns
@@ -174,17 +173,17 @@ class Faults:
     # -- operators -------------------------------------------------------------------------------------------------
 
     def join(self, name: str) -> None:
-        """A host that was never there comes in."""
+        """Starts a host that never ran before."""
         self._note("join", [name], 0)
         self._hosts[name].start()
 
     def drain(self, name: str) -> None:
-        """A host is emptied, restarted as for an upgrade, and back."""
+        """Drains a host, restarts it as for an upgrade, and lets it return."""
         self._note("drain", [name], 0)
         self._empty(name, partial(self._step_out, name))
 
     def leave(self, name: str) -> None:
-        """A host is emptied, gives up its seat in consensus, and leaves for good."""
+        """Drains a host, which gives up its seat in consensus and leaves for good."""
         self._note("leave", [name], 0)
         host = self._hosts[name]
         life = host.generation
@@ -222,7 +221,7 @@ class Faults:
     def _when(
         self, done: Callable[[], bool], then: Callable[[], None], patience: int = PATIENCE_NS, *, anyway: bool = False
     ) -> None:
-        """Look again and again; what does not come to be in time is no more waited for, or is taken for done."""
+        """Polls until `done`, then calls `then`; when it is too late, calls it only with `anyway`."""
         is_late = patience <= 0 or self._has_healed
         if done() or (is_late and anyway):
             then()
@@ -230,7 +229,7 @@ class Faults:
             self._world.after(LOOK_NS, lambda: self._when(done, then, patience - LOOK_NS, anyway=anyway))
 
     def heal(self) -> None:
-        """No faults from here on; who is paused, wakes in its time, and who is down for a while comes back."""
+        """Ends all faults; paused hosts resume in time, and hosts that are temporarily down come back."""
         self._world.tell("all faults end")
         self._has_healed = True
         self._network.mend_all()
@@ -238,7 +237,7 @@ class Faults:
         self._return()
 
     def expected(self) -> list[str]:
-        """Who is down and comes back, or is about to go down."""
+        """Returns hosts that are down and will come back, or are about to go down."""
         hosts = sorted(self._hosts.items())
         return [name for name, host in hosts if host.generation and name not in self.gone and not host.serves]
 
@@ -256,9 +255,7 @@ class Faults:
     def schedule(
         self, duration: int, down_max: int, kinds: Sequence[str], gap_ns: tuple[int, int] = (100 * MS, 2 * SECOND)
     ) -> None:
-        """Let random faults of these kinds happen from now on for a while, with such gaps between them; one that stands
-        twice is twice as often.
-        """
+        """Schedules random faults of these kinds for a while, with such gaps; a kind listed twice is more frequent."""
         at = self._world.now
         end = at + duration
         while (at := at + self._random.randint(*gap_ns)) < end:
@@ -310,12 +307,12 @@ class Faults:
             self.leave(name)
 
     def _pick(self, up: Sequence[str]) -> str:
-        """Anyone, and more often who leads."""
+        """Picks any host; the leader more often than others."""
         leading = [name for name in up if (raft := self._hosts[name].shard.raft) and raft.is_leader]
         return self._random.choice(leading if leading and self._random.random() < 0.3 else up)
 
     def _duration(self) -> int:
-        """Mostly too short to convict anyone."""
+        """Returns a duration that is mostly too short for a conviction."""
         longest = 8 * SECOND if self._random.random() < 0.2 else 2_500 * MS
         return self._random.randint(50 * MS, longest)
 
@@ -326,7 +323,7 @@ class Faults:
         self.partition(side, self._duration(), one_way=self._random.random() < 0.4, planes=planes)
 
     def _random_one_way_cut(self, name: str) -> None:
-        """One that is heard by nobody, or hears half of the others no more; the way back mostly stays open."""
+        """Cuts off what one host sends, or what a random half sends to the rest; sometimes both directions."""
         names = sorted(self._hosts)
         side = [name] if self._random.random() < 0.6 else self._random.sample(names, max(1, len(names) // 2))
         planes = self._random.choice([PLANES, PLANES, (TICKS,), (CONTROL,)])

@@ -1,7 +1,7 @@
-"""Clusters that are founded in bad times: whatever is lost, cut off, paused or killed meanwhile, one comes of it.
+"""Clusters founded during faults: whatever is lost, partitioned, paused or killed meanwhile, exactly one results.
 
-Each expects more than half of its shards, as the operators' documentation wants it. That none is founded twice is an
-invariant; that one is founded once the faults are over, and that all become its members, is asked by `recover`.
+Each expects more than half of its shards, as the operators' documentation requires. An invariant checks that none is
+founded twice; `recover` checks that one is founded once the faults are over, and that all shards become its members.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from tests.simulator.world import MS, SECOND
 
 
 def founded_in_a_storm(seed: int, verbose: bool = False) -> Cluster:
-    """A host is gone and back while the cluster is being founded.
+    """A host crashes and returns while the cluster is being founded.
 
-    There may be more hosts than are expected; whoever is not among the founders joins.
+    There may be more hosts than expected; those that are not founders join.
     """
     random = Random(f"{seed} founding")
     size = random.randint(2, 5)
@@ -30,7 +30,7 @@ def founded_in_a_storm(seed: int, verbose: bool = False) -> Cluster:
 
 
 def founding_siege(seed: int, verbose: bool = False) -> Cluster:
-    """Cuts in one direction or both, pauses and crashes while they found."""
+    """Cuts in one direction or both, pauses and crashes occur during the founding."""
     random = Random(f"{seed} fsiege")
     size = random.randint(3, 5)
     expect = size // 2 + 1 if random.random() < 0.6 else size
@@ -51,7 +51,7 @@ def founding_siege(seed: int, verbose: bool = False) -> Cluster:
 
 
 def founded_in_bad_weather(seed: int, size: int, expect: int) -> Cluster:
-    """A fifth of all messages lost, and nothing else."""
+    """Loses a fifth of all messages, without other faults."""
     cluster = _started(seed, size, expect, Random(f"{seed} weather"), 2 * SECOND, is_lossy=True)
     cluster.world.run(8 * SECOND)
     cluster.recover()

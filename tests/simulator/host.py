@@ -1,8 +1,8 @@
 """One machine of a simulated cluster: the daemon's own runtime, with all of its services, in virtual time.
 
-Between its threads everything takes a moment, and a sync takes as long as its disk does. A host can be paused (its
-deadlines pass, its inbox fills), it can crash or lose its power, and its disk can fail it: then it says goodbye and
-goes. What is left is its disk; from that it starts again, as a later generation.
+Messages between its threads take a moment, and a sync takes as long as its disk needs. A host can be paused (its
+deadlines pass, its inbox fills), crash or lose its power, and its disk can fail: then it says goodbye and ends. It
+restarts from what is left on its disk, as a later generation.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from tests.simulator.world import MS, SECOND, US, World
 
 LEAVE_LINGER_SECONDS, GO_BACK_SECONDS = 2.0, 1.0
 CODECS = {CONTROL: NextCodec(CLUSTER, CONTROL_TYPES), TICKS: NextCodec(CLUSTER, TICK_TYPES)}
-"""To tell what goes on."""
+"""Decode frames for the trace."""
 SHARES = shares(4096, 7, 4, operators=False)
 NOBODY = cast(Notifier, SimpleNamespace(watchdog_interval_ns=None, address=""))
 
@@ -71,7 +71,7 @@ class Surroundings:
 
 @dataclass
 class Diary:
-    """What a host has seen, in all its lives; the scenarios read it."""
+    """What a host has observed, in all its lives; scenarios read it."""
 
     answers: dict[str, Answered] = field(default_factory=dict)
     late: list[tuple[int, PhaseLate]] = field(default_factory=list)
@@ -81,7 +81,7 @@ class Diary:
 
 
 class SimDaemon(daemon.host.Host):
-    """All that a life of a daemon runs on, watched: the invariants see what each door of the control plane gives."""
+    """Everything that a life of a daemon runs on, under observation: the invariants see the effects of each call."""
 
     def __init__(self, host: Host, outside: SimOutside, config: Config) -> None:
         self._host, self._invariants = host, host.around.invariants
@@ -95,7 +95,7 @@ class SimDaemon(daemon.host.Host):
 
     @property
     def context(self) -> HostContext:
-        """What services have of it."""
+        """The context that services get."""
         return self.services.context
 
     def _context(self) -> HostContext:
@@ -106,7 +106,7 @@ class SimDaemon(daemon.host.Host):
     def _perform(self, effects: Iterable[fx.Effect]) -> None:
         try:
             self._watch(list(effects))
-        except AssertionError as error:  # a task of a service may keep it to itself
+        except AssertionError as error:  # otherwise a task of a service might swallow it
             self._host.world.failure = self._host.world.failure or error
             raise
 
@@ -124,7 +124,7 @@ class SimDaemon(daemon.host.Host):
         match effect:
             case ViewInstalled(view=view):
                 self._host.world.tell(f"{self.me.name}: view {view.epoch}: {', '.join(map(str, view.members))}")
-                is_latest = registry.epoch == view.epoch  # the log may have gone on in the same breath
+                is_latest = registry.epoch == view.epoch  # the log may already have advanced
                 placements = {graph.load: registry.placements[name] for name, graph in registry.graphs.items()}
                 self._invariants.entered(view, placements if is_latest else {})
             case fx.BeginRun(run=run, view=view):
@@ -147,7 +147,7 @@ class SimDaemon(daemon.host.Host):
 
 
 class Host:
-    """A name, its disk, and what runs under it at the moment."""
+    """A name, its disk, and the daemon that currently runs under it."""
 
     def __init__(self, name: str, around: Surroundings) -> None:
         self.name, self.generation = name, 0
@@ -156,11 +156,11 @@ class Host:
         self.diary = Diary()
         self.phase_ns = (100 * US, 5 * MS)
         self.clock_error_ns = 0
-        """By how much its wall clock is ahead."""
+        """How far its wall clock is ahead."""
         self.random = around.world.random(f"host {name}")
         self.is_broken = self.is_leaving = False
         self.version = OWN
-        """Of the Shoal that is installed: the next life is of it."""
+        """The installed version of Shoal: the next life runs it."""
         self._config = _config(name, around)
         self._daemon: SimDaemon | None = None
         around.network.attach(name, self._receive)
@@ -177,12 +177,12 @@ class Host:
 
     @property
     def serves(self) -> bool:
-        """Up, and not on its way out."""
+        """Whether it is up and not ending."""
         return self.running and not self.is_broken and not self.is_leaving
 
     @property
     def well(self) -> bool:
-        """Up, awake, and not on its way out."""
+        """Whether it is up, not paused, and not ending."""
         return self.serves and not self.paused
 
     @property
@@ -200,7 +200,7 @@ class Host:
 
     @property
     def news(self) -> tuple[int, ...]:
-        """How many messages of each plane have said something that is new in the next version, in this life."""
+        """Returns how many messages of each plane had content of the next version, in this life."""
         return tuple(codec.news for codec in self.daemon.next_codecs) if self.running else ()
 
     @property
@@ -208,7 +208,7 @@ class Host:
         return Identity(self.name, self.generation)
 
     def start(self) -> None:
-        """Begin a new life, with the disk as it is."""
+        """Begins a new life, with the disk as it is."""
         assert not self.running
         self.generation += 1
         self.world.tell(f"{self.name} starts as generation {self.generation}")
@@ -224,7 +224,7 @@ class Host:
         self._daemon.start(NOBODY)
 
     def crash(self) -> None:
-        """Forget everything that is not on the disk."""
+        """Forgets everything that is not on the disk."""
         if not self.running:
             return
         self.world.tell(f"{self.name} goes down")
@@ -234,26 +234,26 @@ class Host:
             self.disk.cut()
 
     def end(self) -> None:
-        """With the scenario."""
+        """Ends it with the scenario."""
         if self.running and not self.loop.life.is_over:
             with self.world.process():
                 self.loop.kill()
             self.disk.close()
 
     def wipe(self) -> None:
-        """Another disk, with nothing on it."""
+        """Replaces its disk by an empty one."""
         assert not self.running
         self.disk.wipe()
 
     def go_back(self, image: Image, *, with_folder: bool) -> None:
-        """The same disk, as it was some time ago."""
+        """Sets its disk back to an earlier state."""
         assert not self.running
         self.around.invariants.safety.went_back(server_of(self.name, self.disk.number))
         self.disk.go_back(image, with_folder=with_folder)
         self.around.invariants.safety.went_back(server_of(self.name, self.disk.number))
 
     def leave(self) -> None:
-        """As at a SIGTERM: hand over what it serves, say goodbye to the members, and go."""
+        """Ends as at a SIGTERM: hands over what it serves, says goodbye to the members, and exits."""
         self.is_leaving = True
         self.spawn(self._leave)
 
@@ -266,9 +266,7 @@ class Host:
         self.loop.life.after(0, then)
 
     def fatal(self, error: BaseException) -> None:
-        """As the daemon does: what its disk or its name is the reason of ends the life in good order; nothing else may
-        happen.
-        """
+        """Ends its life in good order if its disk or its name is the reason, as the daemon does; else fails."""
         if self.is_broken:
             return
         self.world.tell(f"{self.name}: ends: {type(error).__name__}")
@@ -280,7 +278,7 @@ class Host:
             self.world.failure = self.world.failure or error
 
     def _end(self, patience: float, then: Callable[[], None]) -> None:
-        """Nothing more is said but a goodbye: what is in memory may be ahead of the disk."""
+        """Sends only a goodbye from now on: memory may be ahead of the disk."""
         self.is_broken = True
         self.loop.create_task(self._go(patience, then))
 
@@ -289,18 +287,18 @@ class Host:
         self.start()
 
     def pause(self, duration: int) -> None:
-        """Do nothing for a while; what arrives, waits."""
+        """Pauses for a while; incoming messages wait."""
         self.world.tell(f"{self.name} pauses for {duration / SECOND:.3f} s")
         self.loop.life.pause(duration)
 
     # -- what scenarios have it do ---------------------------------------------------------------------------------
 
     def do(self, action: Callable[[SimDaemon], object]) -> None:
-        """Have something done on its loop, as an operator's command is; later, if it is paused."""
+        """Runs an action on its loop, as for an operator's command; later, if it is paused."""
         self.loop.life.after(0, partial(self.loop.call, lambda: action(self.daemon)))
 
     def spawn(self, work: Callable[[SimDaemon], Coroutine[Any, Any, Any]]) -> None:
-        """The same of what takes a while."""
+        """Runs a coroutine in the same way."""
         self.do(lambda daemon: daemon.tasks.spawn(work(daemon)))
 
     # -- messages --------------------------------------------------------------------------------------------------
@@ -320,11 +318,11 @@ class Host:
 
 
 async def _tell_nobody(done: int, total: int) -> None:
-    """How far a drain has come."""
+    """Ignores the progress of a drain."""
 
 
 def _config(name: str, around: Surroundings) -> Config:
-    """A daemon's configuration, with what the simulator is in a hurry for."""
+    """Returns a daemon's configuration, with shorter times for the simulator."""
     listen = {plane: address(name, plane) for plane in (CONTROL, TICKS)}
     return Config(
         cluster=ClusterSection(

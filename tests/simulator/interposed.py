@@ -1,8 +1,8 @@
-"""What simulated code finds in place of the machine's clocks, randomness and threads, for as long as it runs.
+"""Replaces the machine's clocks, randomness and threads while simulated code runs.
 
-Code of the daemon reads the time from module `time` and draws names from `uuid.uuid4`. Both are replaced in the modules
-themselves (as madsim does it to Rust), so that nothing can read a real clock by mistake: a class that was forgotten
-would make two runs of a seed differ. A thread, or a sleep that blocks, is an error.
+The daemon's code reads the time from module `time` and draws names from `uuid.uuid4`. Both are replaced in the modules
+themselves (as madsim does for Rust), so that no code can read a real clock by mistake, which would make two runs of a
+seed differ. Threads and blocking sleeps are errors.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.simulator.programs import PROGRAMS
 from tests.simulator.world import UNIX_EPOCH_NS, World
 
 PAGE_BYTES: Final = 4096
-"""A database of a few states is so a third as large, and a third faster."""
+"""With this, a database of a few states is a third as large, and a third faster."""
 LOG: Final = logging.getLogger("shoal")
 
 
@@ -43,7 +43,7 @@ def _program(name: str, _: Iterable[str] = ()) -> type[Program]:
 
 
 class _Listener(logging.Handler):
-    """What the daemon logs is shown if all is told; an error that it logs with its traceback is nobody's plan."""
+    """Shows the daemon's log in verbose runs; an error logged with a traceback fails the scenario."""
 
     def __init__(self, world: World) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class _Listener(logging.Handler):
 
 
 def is_disk_failure(error: BaseException) -> bool:
-    """Whether that is the end of a disk, which all who wait for it hear of."""
+    """Whether the error is a disk's failure, which everyone that waits for the disk receives."""
     return isinstance(error, StoreFailed) and not isinstance(error, NotHeld | NoRoom)
 
 
@@ -86,7 +86,7 @@ def _replacements(world: World) -> dict[tuple[Any, str], Any]:
 
 
 class Interposed:
-    """Of one world; may be entered again while it is entered."""
+    """The replacements of one world; may be entered again while entered."""
 
     def __init__(self, world: World) -> None:
         self._there = _replacements(world)

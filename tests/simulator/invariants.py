@@ -1,4 +1,4 @@
-"""What must hold at every step of every cluster, whatever happens to it.
+"""Invariants that hold at every step of every cluster, whatever happens to it.
 
     consensus     figure 3.2 of the thesis (`raft_safety`), over all lives of a server, fed with what is durable
     reads         a shard that has caught up has applied all that anybody had applied when it was asked
@@ -14,7 +14,7 @@
     agreement     all shards that say that a run is over name the same tick and the same end
     machines      every machine's own `validate`
 
-Lockstep is judged by what the engines did and when, not by what any barrier thinks; checkpoints by what is on disks.
+Lockstep is checked by what the engines did and when, not by any barrier; checkpoints by what is on disks.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 class Journal:
-    """All entries that one server ever held in this life, compacted or not, and how far they are committed."""
+    """All entries that one server has held in this life, compacted or not, and how far they are committed."""
 
     def __init__(self, raft: Raft) -> None:
         log = raft.log
@@ -52,7 +52,7 @@ class Journal:
         self.committed = log.snapshot.index
 
     def persist(self, effect: Persist) -> None:
-        """In the order of a transaction's parts: see `Persist`."""
+        """Applies the parts in a transaction's order: see `Persist`."""
         if effect.truncate_from is not None:
             self.entries = {i: entry for i, entry in self.entries.items() if i < effect.truncate_from}
         self.entries.update((entry.index, entry) for entry in effect.entries)
@@ -60,30 +60,30 @@ class Journal:
 
 @dataclass
 class RunWatch:
-    """One run in one epoch: who takes part, where it begins, and how many of a tick's phases each has finished."""
+    """One run in one epoch: its members, where it begins, and how many of a tick's phases each has finished."""
 
     members: tuple[str, ...]
     phases: tuple[Phase, ...]
     resumed: int
     placed: Placed
     disks: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """By member: the identity of its disk as the run began here."""
+    """For each member, the identity of its disk when the run began here."""
     finished: dict[str, int] = field(default_factory=dict)
     over: dict[str, RunOver] = field(default_factory=dict)
 
     def place(self, effect: RunPhase) -> int:
-        """The phase's place in the row of all used phases of the run; the Advance that it begins with is the first."""
+        """Returns the phase's position among all used phases of the run; its first Advance is the first."""
         if effect.tick == self.resumed:
             return 0
         return 1 + (effect.tick - self.resumed - 1) * len(self.phases) + self.phases.index(effect.phase)
 
     def own(self, shard: str) -> list[int]:
-        """The partitions that a shard is primary of."""
+        """Returns the partitions of which a shard is primary."""
         return [partition for partition, holders in enumerate(self.placed) if holders[0] == shard]
 
 
 class Invariants:
-    """Feed it everything; it raises AssertionError at the first violation."""
+    """Receives every observation; raises AssertionError at the first violation."""
 
     def __init__(self, twin: Twin) -> None:
         self.safety = RaftSafety()
@@ -105,14 +105,14 @@ class Invariants:
     # -- consensus and registry ------------------------------------------------------------------------------------
 
     def seen(self, shard: ControlPlane) -> None:
-        """After each door of a shard."""
+        """Checks after each call of a shard's methods."""
         shard.validate()
         if shard.registry.cluster:
             self._clusters.add(shard.registry.cluster)
             assert len(self._clusters) == 1, f"{shard.identity} belongs to another cluster than others: two are founded"
 
     def given(self, shard: ControlPlane, effects: Sequence[object]) -> None:
-        """What a door returns, before it is carried out: what is committed is so for good, whatever becomes of it."""
+        """Checks the effects of a call before they are carried out: what is committed then stays so."""
         raft = shard.raft
         if raft is None:
             return
@@ -129,17 +129,17 @@ class Invariants:
         self._match_registry(name, shard)
 
     def persisted(self, host: Host, shard: ControlPlane) -> None:
-        """All that was given has been carried out: what is to be durable is."""
+        """All effects have been carried out: what must be durable is durable."""
         if shard.raft is not None:
             self._match_disk(str(shard.identity), host, shard.raft)
             self.safety.observe(shard.raft.name, shard.raft)
 
     def asked(self, request: str) -> None:
-        """Somebody wants to read, and not to see less than what any shard may have told."""
+        """A reader must not see less than what any shard may have answered before."""
         self._floors[request] = self.safety.applied_index
 
     def answered(self, request: str, error: str, shard: ControlPlane) -> None:
-        """What was asked for has an answer; of a read, and unless it was given up, one that has caught up."""
+        """A request is answered; an answer to a read, unless it was given up, must have caught up."""
         if request in self._floors and not error:
             told = f"{shard.identity} reads at {shard.applied_index}, and {self._floors[request]} was applied before"
             assert shard.applied_index >= self._floors[request], told
@@ -156,7 +156,7 @@ class Invariants:
         news = range(journal.committed + 1, raft.commit_index + 1)
         if news and all(index in journal.entries for index in news):
             self.safety.committed(raft.name, raft.term, [journal.entries[index] for index in news])
-        elif news:  # a leader's snapshot stands for some of them
+        elif news:  # a leader's snapshot replaces some of them
             assert raft.log.snapshot.index > journal.committed, f"{name} has committed entries that it never held"
             self.safety.restored(raft.name, raft.commit_index)
         journal.committed = raft.commit_index
@@ -182,14 +182,14 @@ class Invariants:
     # -- views and runs --------------------------------------------------------------------------------------------
 
     def entered(self, view: View, placements: Mapping[str, Placed]) -> None:
-        """A shard hears of a view, a member of it or not."""
+        """A shard learns of a view, as a member of it or not."""
         first, placed = self._views.setdefault(view.epoch, (view, {}))
         assert first == view, f"epoch {view.epoch} has two memberships: {first} and {view}"
         for load, found in placements.items():
             assert placed.setdefault(load, found) == found, f"load {load} has two placements in epoch {view.epoch}"
 
     def begun(self, run: RunRecord, view: View, placed: Placed) -> None:
-        """The log has a shard begin a run."""
+        """The log makes a shard begin a run."""
         self.entered(view, {run.load: placed})
         self.records[run.number] = run
         key = (run.number, view.epoch)
@@ -201,10 +201,10 @@ class Invariants:
         assert (watch.members, watch.phases, watch.resumed) == (view.names, run.phases, run.resumed), told
 
     def _match_resumption(self, run: RunRecord, view: View) -> None:
-        """Who could have told of the last checkpoint that was committed has been asked; older ones may be deleted.
+        """Every shard that could know of the last committed checkpoint has been asked; older ones may be deleted.
 
-        If too many who hold it are away, the run does its ticks once more, and so takes from the others what they had
-        of them: nobody can go on from there any more, even if all are back.
+        If too many of its holders are away, the run repeats its ticks, which overwrites the states of the others: then
+        no run can resume from that checkpoint any more, even if all holders come back.
         """
         placed = self.runs[run.number, view.epoch].placed
         checkpoints = self.checkpoints.get(run.number, {})
@@ -249,7 +249,7 @@ class Invariants:
             self._held.add((shard, epoch, run, tick))
 
     def fetched(self, shard: str, run: int, tick: int, states: Mapping[int, Any]) -> None:
-        """States have come from another shard's disk."""
+        """States have arrived from another shard's disk."""
         self._match_bits(shard, run, tick, states)
 
     def committed(self, shard: str, epoch: int, run: int, tick: int, engine: Engine) -> None:
@@ -260,7 +260,7 @@ class Invariants:
             self._match_disks(run, epoch, tick, partitions)
 
     def _has_come_to(self, name: str, run: int, tick: int, partition: int, is_late: bool) -> bool:
-        """Who was paused may commit a tick when others, in a later view, have put a newer one in its place."""
+        """A shard that was paused may commit a tick that others, in a later view, have replaced by a newer one."""
         held = self.hosts[name].disk.ticks_held(run)
         return any((kept == tick or (is_late and kept > tick)) and partition in held[kept] for kept in held)
 
@@ -271,7 +271,7 @@ class Invariants:
             assert not wrong, f"{shard}: tick {tick} of run {run} is not what one engine makes of it: {wrong}"
 
     def _match_disks(self, run: int, epoch: int, tick: int, partitions: Sequence[int]) -> None:
-        """Every holder has it, on a disk that was synced; a disk that has been replaced since can't."""
+        """Every holder has it, on a synced disk; except disks that have been replaced since."""
         known = self.checkpoints.setdefault(run, {}).setdefault(tick, {})
         is_late = epoch < max(seen for number, seen in self.runs if number == run)
         placed = self.runs[run, epoch].placed
@@ -289,7 +289,7 @@ class Invariants:
             known[partition] = known.get(partition, frozenset()) | having
 
     def over(self, shard: str, epoch: int, effect: RunOver) -> None:
-        """A run has ended on a shard by itself, not because the log said so."""
+        """A run has ended on a shard by itself, not because of the log."""
         watch = self.runs[effect.run, epoch]
         assert shard not in watch.over, f"run {effect.run} is over twice at {shard}"
         for other, said in watch.over.items():
@@ -303,6 +303,6 @@ class Invariants:
         """The log says that a run is over."""
         known = self.records.get(run.number)
         is_told_late = with_its_graph(run) == run or (known is not None and with_its_graph(known) == known)
-        if known is not None and known.is_over and not is_told_late:  # whoever was away hears of its graph's end alone
+        if known is not None and known.is_over and not is_told_late:  # an absent shard learns only of its graph's end
             assert (known.state, known.tick) == (run.state, run.tick), f"{run.name} has two ends"
         self.records[run.number] = run

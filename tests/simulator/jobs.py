@@ -1,4 +1,4 @@
-"""What takes a host a while, as an operator's command does: what came of it, or that the host was gone first."""
+"""Long operations on a host, such as an operator's command: the result, or that the host went down first."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from tests.simulator.host import Host, SimDaemon
 
 
 class Job:
-    """Begun when it is made."""
+    """One operation, which starts at once."""
 
     def __init__(self, host: Host, work: Callable[[SimDaemon], Awaitable[object]]) -> None:
         self._host, self._life, self._work = host, host.generation, work
         self.is_done = False
         self.error = ""
-        """What the operator would read."""
+        """The error that the operator would see."""
         self.result: object = None
         self._task: asyncio.Task[object] | None = None
         host.spawn(self._run)
 
     @property
     def is_over(self) -> bool:
-        """It has come to an end, or its host has."""
+        """Whether it has ended, or its host has."""
         is_gone = not self._host.running or self._host.generation != self._life
         return self.is_done or bool(self.error) or is_gone
 
     def cancel(self) -> None:
-        """The operator has hung up."""
+        """Cancels it, as if the operator hung up."""
         if self._task is not None and not self.is_over:
             self._host.do(lambda _: self._task is not None and self._task.cancel())
 
@@ -44,4 +44,4 @@ class Job:
 
 
 async def tell_nobody(_: Mapping[str, Any]) -> None:
-    """Nobody watches how far it has come."""
+    """Ignores the progress."""

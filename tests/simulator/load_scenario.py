@@ -1,4 +1,4 @@
-"""Graphs on their way over links that lose, repeat and reorder: every member keeps the very slices, or nothing."""
+"""Loads of graphs over links that lose, repeat and reorder: every member keeps exactly its slices, or nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.simulator.world import MS, SECOND
 
 
 def lossy_load(seed: int, verbose: bool = False) -> Cluster:
-    """Two loads at once, each to every member; then one that is given up."""
+    """Runs two loads at once, each to every member; then one that is abandoned."""
     random = Random(f"{seed} load")
     cluster = Cluster(seed, random.randint(2, 4), verbose=verbose)
     cluster.form()
@@ -43,7 +43,7 @@ def lossy_load(seed: int, verbose: bool = False) -> Cluster:
 
 
 def _drawn(random: Random) -> GraphData:
-    """Of columns that take none, one or many chunks."""
+    """Returns a graph whose columns take no, one or many chunks."""
     nodes, edges = random.choice([1, 40, 700]), random.choice([0, 1, 90, 4000])
     draw = np.random.default_rng(random.getrandbits(64))
     ids = Table("nodes", {"id": np.arange(nodes), "wealth": draw.random(nodes)})
@@ -60,7 +60,7 @@ def _load(host: Host, name: str, data: GraphData) -> Job:
 
 
 def _compare(cluster: Cluster, name: str, data: GraphData) -> None:
-    """Each holder has on its disk what the graph was cut into."""
+    """Checks that each holder has on its disk what the graph was cut into."""
     registry, cut = cluster.registry(), Cut(data)
     assert registry is not None
     load = registry.graphs[name].load
@@ -72,7 +72,7 @@ def _compare(cluster: Cluster, name: str, data: GraphData) -> None:
 
 
 def _give_up(cluster: Cluster, random: Random) -> None:
-    """A load that comes to nothing leaves nothing behind: its client hangs up, or the host goes down that loads it."""
+    """An abandoned load leaves nothing behind: its client hangs up, or the host that loads it goes down."""
     host = cluster.hosts[random.choice(cluster.names)]
     job = _load(host, "third", _drawn(random))
     cluster.world.run(random.randrange(random.choice([300 * MS, 4 * SECOND])))
@@ -83,7 +83,7 @@ def _give_up(cluster: Cluster, random: Random) -> None:
 
 
 def _on_the_way(cluster: Cluster) -> list[tuple[str, str]]:
-    """What hosts still send or receive: who, and what."""
+    """Returns what hosts still send or receive: host, and what."""
     planes = [(host.name, host.runner.plane) for host in cluster.running()]
     sent = [(name, load) for name, plane in planes for load, _ in plane.shipments]
     return sent + [(name, "a piece") for name, plane in planes if plane.intake.deadline is not None]

@@ -1,7 +1,8 @@
-"""A virtual network of two planes: it delays, and so reorders; it loses, repeats, and is cut, in one direction or both.
+"""A virtual network of two planes: it delays (and so reorders), loses and repeats messages; links can be cut in one
+direction or both.
 
-What travels is what the real codec wrote. A frame is copied as it leaves, as a socket does, so that a sender who writes
-into an array later is found out.
+Messages are the real codec's bytes. Frames are copied when sent, as a socket does, so that a sender that writes into an
+array later is detected.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Receive = Callable[[str, list[bytes]], None]
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """How bad a plane is. Shares are of messages; delays are drawn evenly."""
+    """How bad a plane is. Shares are of messages; delays are uniformly distributed."""
 
     loss: float = 0.0
     repetition: float = 0.0
@@ -46,16 +47,16 @@ class Network:
         self._cuts: Counter[tuple[str, str, str]] = Counter()
 
     def attach(self, name: str, receive: Receive) -> None:
-        """A host is reached by this call, in all its lives."""
+        """Registers the function that receives a host's messages, in all its lives."""
         self._receivers[name] = receive
 
     def cut(self, plane: str, links: Iterable[tuple[str, str]], by: int = 1) -> None:
-        """Cut links (from, to); cuts add up, and `by=-1` mends one of each."""
+        """Cuts links (from, to); cuts add up, and `by=-1` undoes one of each."""
         for sender, to in links:
             self._cuts[plane, sender, to] += by
 
     def mend_all(self) -> None:
-        """Fair weather and no cuts."""
+        """Restores fair weather and removes all cuts."""
         self._cuts.clear()
         self.weather = dict.fromkeys(PLANES, FAIR)
 
@@ -63,7 +64,7 @@ class Network:
         return self._cuts[plane, sender, to] > 0
 
     def send(self, plane: str, sender: str, to: str, frames: Sequence[Any]) -> None:
-        """Perhaps the message arrives, perhaps twice, some time."""
+        """Sends a message, which may arrive late, twice or never."""
         weather, draw = self.weather[plane], self._random.random
         self.counts[f"{plane} sent"] += 1
         if to not in self._receivers or self.is_cut(plane, sender, to):

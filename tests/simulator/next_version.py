@@ -1,7 +1,7 @@
-"""The next version of Shoal, as simulated hosts run it: at a cluster version more, with something new on each plane.
+"""The next version of Shoal for simulated hosts: with the next cluster version, and something new on each plane.
 
-What is new are advisory fields at the end of two messages. The state machines of both versions are the same and know
-only the messages that they share; the codec of the next one adds the new fields and takes them off again.
+It adds advisory fields at the end of two messages. The state machines of both versions are the same and know only the
+common messages; the codec of the next version adds and removes the new fields.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NEXT_CLASSES: Final[Mapping[type, type]] = {PhaseDone: NextPhaseDone, Append: Ne
 
 
 class NextCodec(Codec):
-    """Of one plane. `news` counts the messages that came with what is new."""
+    """The codec of one plane. `news` counts received messages with the new fields."""
 
     def __init__(self, cluster: str, types: Mapping[int, type], limits: WireLimits | None = None) -> None:
         later = {tag: NEXT_CLASSES.get(kind, kind) for tag, kind in types.items()}
@@ -44,14 +44,14 @@ class NextCodec(Codec):
         self.news = 0
 
     def encode(self, epoch: int, sender: str, generation: int, message: object, founding: str = "") -> list[Buffer]:
-        """Says what is new, where the cluster's version allows it."""
+        """Adds the new fields if the cluster's version allows them."""
         later = NEXT_CLASSES.get(type(message))
         if later is not None:
             message = later(*_values(message), MARK)
         return super().encode(epoch, sender, generation, message, founding)
 
     def decode(self, frames: Sequence[Buffer], founding: str = "") -> Envelope:
-        """The message without it, and a note that it was there."""
+        """Returns the message without the new fields, and counts them."""
         envelope = super().decode(frames, founding)
         base = next((base for base, later in NEXT_CLASSES.items() if type(envelope.message) is later), None)
         if base is None:

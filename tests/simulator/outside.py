@@ -1,7 +1,7 @@
-"""What a simulated daemon touches outside of itself: its loop, its disk, the network, and nothing of this machine.
+"""The outside world of a simulated daemon: its loop, its disk and the network, but nothing of this machine.
 
-The runtime and its services are the real ones (`daemon/runtime`, `daemon/services`); they are handed this in place of
-sockets, threads and processes.
+The runtime and its services are the real ones (`daemon/runtime`, `daemon/services`); they get this instead of sockets,
+threads and processes.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ class SimControlTransport:
         return True
 
     def arrive(self, frames: list[bytes]) -> None:
-        """A message has come."""
+        """Receives a message."""
         self._loop.call(self._deliver, "", frames)
 
     def check(self) -> None:
-        """There are no keys."""
+        """Does nothing: there are no keys."""
 
     def close(self, linger_ns: int = 0) -> None:
-        """Nothing is open."""
+        """Does nothing: nothing is open."""
 
 
 class SimGuard:
@@ -73,24 +73,24 @@ class SimGuard:
     ticks = None
 
     def begin(self, disk: int, life: int, held_ns_max: int, manager: str = "") -> None:
-        """Nothing is watched."""
+        """Does nothing: nothing is watched."""
 
     @contextmanager
     def borrowed(self) -> Iterator[None]:
         yield None
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing: nothing is open."""
 
     def blame(self) -> None:
-        """A failure ends the scenario, which says why."""
+        """Does nothing: a failure ends the scenario, which reports it."""
 
     def start_again(self) -> None:
         raise AssertionError("a program of the simulator does not return")
 
 
 class SimClock:
-    """A machine's: it may be set wrong."""
+    """A machine's clocks, which may be set wrong."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -103,7 +103,7 @@ class SimClock:
 
 
 class SimMetrics:
-    """What is counted, for the scenarios to read."""
+    """Metrics, for scenarios to read."""
 
     def __init__(self, counts: Counter[str]) -> None:
         self._counts = counts
@@ -124,18 +124,18 @@ class SimMetrics:
         self._counts[name] += int(amount)
 
     def forget_run(self, name: str) -> None:
-        """There are no series."""
+        """Does nothing: there are no series."""
 
 
 class Workers(Executor):
-    """The loop does its work (`VirtualLoop.run_in_executor`); what is submitted past it is for the machine's memory."""
+    """The loop does its work (`VirtualLoop.run_in_executor`); direct submissions only free memory."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         return Future()
 
 
 class SimOutside(Outside):
-    """Of one life."""
+    """The outside of one life."""
 
     def __init__(self, host: Host, loop: VirtualLoop) -> None:
         self._host, self._loop = host, loop
@@ -199,10 +199,10 @@ class SimOutside(Outside):
 
 
 def address(name: str, plane: str) -> str:
-    """Where a host's plane is found."""
+    """Returns the address of a host's plane."""
     return f"tcp://{name}:{7101 if plane == CONTROL else 7102}"
 
 
 def name_at(address: str) -> str:
-    """Whose address that is."""
+    """Returns the host with that address."""
     return address.removeprefix("tcp://").partition(":")[0]

@@ -1,4 +1,4 @@
-"""The programs that simulated clusters run, their graph, and what one engine alone makes of both."""
+"""The programs that simulated clusters run, their graph, and the results of a single engine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PARTITIONS = 8
 
 
 class Rumour(Program):
-    """Uses all four phases: nodes decide, send along their edges, take in what came, in order, and let it fade."""
+    """Uses all four phases: nodes decide, send along their edges, process what arrived, in order, and let it fade."""
 
     name = "rumour"
     columns = (
@@ -66,7 +66,7 @@ class Rumour(Program):
 
 
 class Breaks(Program):
-    """Fails on whoever holds node 0: in a phase of a tick, or as the tick is settled."""
+    """Fails on the shard that holds node 0: in a phase of a tick, or when the tick is settled."""
 
     name = "breaks"
     columns = (Column("count", np.int64, ghosts=Direction.IN),)
@@ -105,16 +105,16 @@ PROGRAMS: dict[str, type[Program]] = {
 
 
 CUT_ANYWHERE = (PageRank.name, Degree.name, Rumour.name)
-"""Each tick of theirs is the same however the graph is cut; of the others, only the end is."""
+"""Programs whose every tick is the same however the graph is cut; for the others, only the end is."""
 
 
 def make(name: str, params: tuple[tuple[str, str], ...]) -> Program:
-    """A program as a run's record has it."""
+    """Creates the program of a run's record."""
     return PROGRAMS[name](**{key: json.loads(value) for key, value in params})
 
 
 class SmallGraph:
-    """Nodes 0 to n-1 and random edges, parallel ones and loops among them."""
+    """Nodes 0 to n-1 and random edges, including parallel ones and loops."""
 
     def __init__(self, data: GraphData) -> None:
         self.data = data
@@ -127,22 +127,22 @@ class SmallGraph:
         return cls(assemble(ids, Table("edges", {"source": source, "target": target}), PARTITIONS))
 
     def whole(self) -> ShardGraph:
-        """All of it at one shard."""
+        """Returns all of it as one shard's part."""
         return self.part("one", ("one",), (("one",),) * PARTITIONS)
 
     def part(self, shard: str, shards: tuple[str, ...], owners: tuple[tuple[str, ...], ...]) -> ShardGraph:
-        """What one shard holds of it."""
+        """Returns one shard's part."""
         placement = Placement.of([holders[0] for holders in owners], shards)
         return part_of("small", self.data, placement, shards.index(shard))
 
 
 def result(engine: Engine) -> dict[int, tuple[Any, ...]]:
-    """By node, the bits of its committed columns."""
+    """Returns, by node, the bits of its committed columns."""
     return _rows(engine, [engine.result(column.name) for column in engine.program.columns])
 
 
 def restored(graph: SmallGraph, program: Program, tick: int, states: Mapping[int, bytes]) -> dict[int, tuple[Any, ...]]:
-    """The same of a finished run, from what is on disks."""
+    """Returns the same for a finished run, from the states on disks."""
     engine = Engine(graph.whole(), program)
     engine.restore(tick, states)
     return _rows(engine, [engine.ws.pending(column.name)[: engine.part.size] for column in program.columns])
@@ -155,14 +155,14 @@ def _rows(engine: Engine, values: Sequence[NDArray[Any]]) -> dict[int, tuple[Any
 
 
 class Twin:
-    """The dumb twin: one engine, no messages, no faults."""
+    """The reference: one engine, without messages or faults."""
 
     def __init__(self, graph: SmallGraph) -> None:
         self._graph = graph
         self._engines: dict[tuple[str, object], tuple[Engine, list[dict[int, bytes]]]] = {}
 
     def states(self, run: RunRecord, tick: int) -> dict[int, bytes] | None:
-        """By partition, what a tick of a run leaves behind; None if that depends on where the graph is cut."""
+        """Returns, by partition, the state after a tick of a run; None if that depends on the cut."""
         if run.program not in CUT_ANYWHERE:
             return None
         key = (run.program, run.params)
@@ -175,7 +175,7 @@ class Twin:
         return known[tick]
 
     def end(self, program: Program, ticks: int) -> tuple[int, dict[int, tuple[Any, ...]]]:
-        """The ticks that a run does by itself, of at most so many, and what comes of it."""
+        """Returns the ticks that a run takes until it halts, at most `ticks`, and its result."""
         engine = Engine(self._graph.whole(), program)
         for tick in range(ticks + 1):
             _tick(engine, tick)

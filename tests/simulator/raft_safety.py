@@ -1,4 +1,4 @@
-"""The safety properties of Raft, watched while a cluster runs: figure 3.2 of Ongaro's thesis, as a checker.
+"""Checks the safety properties of Raft while a cluster runs: figure 3.2 of Ongaro's thesis.
 
     Election Safety        at most one leader can be elected in a given term
     Leader Append-Only     a leader never overwrites or deletes entries in its log; it only appends new entries
@@ -6,10 +6,10 @@
     Leader Completeness    an entry committed in a term is in the logs of the leaders of all higher terms
     State Machine Safety   no two servers apply different entries at one index
 
-and two of section 3.8 that these rest on: a server's term never falls, and it votes once a term, crashes or not.
+and two of section 3.8 on which these rest: a server's term never falls, and it votes once per term, despite crashes.
 
-Cheap enough for every step: a log is read backwards from its end to the first entry that was seen there before. By
-induction, Log Matching needs no comparison of logs, only that (index, term) always stands for one entry that has one
+It is cheap enough for every step: it reads a log backwards from its end to the first entry seen there before. By
+induction, Log Matching needs no comparison of logs, only that (index, term) always identifies one entry with one
 predecessor.
 """
 
@@ -21,13 +21,13 @@ from consensus import Entry, Raft
 
 
 class RaftSafety:
-    """Feed it every observation of every server; it raises AssertionError at the first violation."""
+    """Receives every observation of every server; raises AssertionError at the first violation."""
 
     def __init__(self) -> None:
         self.leaders: dict[int, str] = {}
         self.committed_entries: dict[int, Entry] = {}
         self.applied_index = 0
-        """Of all that anybody has ever applied, the last."""
+        """The last index that any server has ever applied."""
         self._committed_in: dict[int, int] = {}
         self._entries: dict[tuple[int, int], tuple[Entry, int | None]] = {}
         self._logs: dict[str, dict[int, Entry]] = {}
@@ -37,7 +37,7 @@ class RaftSafety:
         self._leading: dict[str, tuple[int, int]] = {}
 
     def observe(self, name: str, raft: Raft) -> None:
-        """Call whenever all of a server's state is on its disk: what is not may be gone in a moment."""
+        """Call when all of a server's state is on its disk: the rest may be lost at any time."""
         assert raft.term >= self._terms.get(name, 0), f"{name} fell from term {self._terms[name]} to {raft.term}"
         self._terms[name] = raft.term
         if raft.vote is not None:
@@ -58,8 +58,8 @@ class RaftSafety:
             self.applied_index = max(self.applied_index, entry.index)
             first = self.committed_entries.setdefault(entry.index, entry)
             assert first == entry, f"{name} applies {entry}, another applied {first}"
-            # The server that applies may know of a later term than the one of the commit: the check of leaders
-            # is then weaker than it could be, but never wrong.
+            # The applying server may know a later term than that of the commit: the check of leaders is then weaker,
+            # but never wrong.
             self._committed_in.setdefault(entry.index, term)
 
     def restored(self, name: str, index: int) -> None:
@@ -68,7 +68,7 @@ class RaftSafety:
         self.applied_index = max(self.applied_index, index)
 
     def went_back(self, name: str) -> None:
-        """A server's disk is in an earlier state: of all that it said before, it may know nothing."""
+        """A server's disk is in an earlier state: the server may have forgotten anything that it said before."""
         for known in (self._terms, self._logs, self._applied, self._leading):
             known.pop(name, None)  # type: ignore[attr-defined]
         self._votes = {key: vote for key, vote in self._votes.items() if key[0] != name}
@@ -98,7 +98,7 @@ class RaftSafety:
         self._leading[name] = (raft.term, raft.last_index)
 
     def _check_completeness(self, name: str, raft: Raft) -> None:
-        """Once a leadership: what was committed in an earlier term is here."""
+        """Checks, once per leadership, that everything committed in an earlier term is here."""
         for index, entry in self.committed_entries.items():
             if self._committed_in[index] < raft.term and index >= raft.log.snapshot.index:
                 held = raft.log.term_at(index)

@@ -1,4 +1,4 @@
-"""What must hold once the faults have ended: one cluster, every run over with the right bits, every copy in place."""
+"""Checks after the faults have ended: one cluster, every run over with the right bits, every copy in place."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ TICKS_MAX = 1_000
 
 
 class Recovery:
-    """Of one cluster."""
+    """The checks of one cluster."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
     def check(self) -> None:
-        """Faults are over: within bounded time one leader and one membership emerge, and every run has ended."""
+        """The faults have ended: within bounded time one leader and one membership emerge, and every run has ended."""
         self._cluster.faults.heal()
         assert self._cluster.world.run_until(self._is_one, RECOVER_NS, 250 * MS), (
             f"no single cluster: {self._cluster.told()}"
@@ -57,7 +57,7 @@ class Recovery:
         assert not lost, f"runs {lost} were acknowledged and are not known"
 
     def _check_reads(self) -> None:
-        """Every member can be read."""
+        """Checks that every member can be read."""
         asked = {self._cluster.read(host): host for host in self._cluster.members()}
 
         def are_answered() -> bool:
@@ -83,12 +83,12 @@ class Recovery:
         )
 
     def _held_back_until(self) -> int:
-        """When the last shard that has come and gone too often is let into the view."""
+        """Returns when the last shard that was held back for returning too often is let into the view."""
         held = [host.shard.held_back for host in self._cluster.members()]
         return max((until for shards in held for _, until in shards.values()), default=0)
 
     def _is_in_view(self, running: list[Host]) -> bool:
-        """Whoever runs is a member, unless it is being drained."""
+        """Whether every running host is a member, unless it is being drained."""
         registry = self._cluster.registry()
         return registry is not None and all(host.shard.in_view or host.name in registry.draining for host in running)
 
@@ -99,7 +99,7 @@ class Recovery:
         return all(registry.placements[name] == registry.ideal(graph) for name, graph in graphs) and not self._missing()
 
     def _missing(self) -> list[tuple[str, int, str]]:
-        """Results that a holder of their partition does not have: run, partition, holder."""
+        """Returns results that a holder of their partition lacks: run, partition, holder."""
         registry = self._cluster.registry()
         assert registry is not None
         return [
@@ -112,7 +112,7 @@ class Recovery:
         ]
 
     def _left_over(self) -> list[tuple[str, str]]:
-        """What members keep of graphs and runs that are gone: who, and what."""
+        """Returns what members keep of graphs and runs that are gone: host, and what."""
         found = []
         for host in self._cluster.members():
             disk, registry = host.disk, host.shard.registry
@@ -126,7 +126,7 @@ class Recovery:
         return sorted({run.name for runs in known for run in runs if not run.is_over})
 
     def check_result(self, record: RunRecord) -> None:
-        """What is on the disks of the holders, all together, against one engine."""
+        """Compares the states on all holders' disks with those of a single engine."""
         assert record.state in (COMPLETED, STOPPED), record
         registry, states = self._cluster.registry(), dict[int, bytes]()
         assert registry is not None
@@ -145,7 +145,7 @@ class Recovery:
         )
 
     def check_reading(self, record: RunRecord, host: Host) -> None:
-        """What any member puts together for an operator, from what all of them have, against one engine."""
+        """Compares the result that any member assembles for an operator with that of a single engine."""
         cluster = self._cluster
         nodes = cluster.graph.data.node_count
 
@@ -175,10 +175,10 @@ class Recovery:
 
 
 def _check_rest(host: Host) -> None:
-    """With no run going on, nothing is kept or said of any.
+    """Checks that without active runs nothing is kept or sent about any.
 
-    But for early messages: of a run that began and ended while this host was cut off it hears by a snapshot, which does
-    not announce it; they make room when the next run begins.
+    Early messages are an exception: a host that was partitioned while a run began and ended learns of it by a snapshot,
+    which does not announce it; they are discarded when the next run begins.
     """
     shard, plane = host.shard, host.runner.plane
     kept = (shard._leading.kept, plane.runs, host.runner.engines, host.runner.held)

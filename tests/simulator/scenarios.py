@@ -1,7 +1,7 @@
-"""The scenarios, by name. Each makes a cluster from a seed, does something to it, and says what must have come of it.
+"""The scenarios, by name. Each creates a cluster from a seed, does something to it, and checks the result.
 
-What must hold at every step is in `invariants`; what must hold once the faults have ended, in `Cluster.recover` and
-`Cluster.check_runs`: one cluster, every run over with the right bits, every copy where it belongs.
+`invariants` checks what must hold at every step; `Cluster.recover` and `Cluster.check_runs` check what must hold once
+the faults have ended: one cluster, every run over with the right bits, every copy where it belongs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ EVERYTHING = (*LINKS, "crash", "crash", "crash", "disk full", "wipe", "loss", "d
 
 
 def lost_and_repeated(seed: int, verbose: bool = False) -> Cluster:
-    """A fifth of all messages of both planes dropped, others repeated: every tick still ends, none before its time."""
+    """A fifth of all messages on both planes are lost, others repeated: every tick still ends, none too early."""
     cluster = _cluster(seed, verbose, "loss", membership=SLOW, weather=LOSSY)
     random = cluster.world.random("scenario")
     runs = [
@@ -48,7 +48,7 @@ def lost_and_repeated(seed: int, verbose: bool = False) -> Cluster:
 
 
 def random_faults(seed: int, verbose: bool = False) -> Cluster:
-    """Links of all kinds may fail, and one machine, under runs of all kinds."""
+    """Links of all kinds may fail, and one machine, during runs of all kinds."""
     cluster = _cluster(seed, verbose, "random", least=1, most=6, weather=FAIR if seed % 2 else LOSSY)
     cluster.faults.schedule(10 * SECOND, 1, (*LINKS, "crash"))
     cluster.chatter(10 * SECOND)
@@ -57,7 +57,7 @@ def random_faults(seed: int, verbose: bool = False) -> Cluster:
 
 
 def leader_cut_off(seed: int, verbose: bool = False) -> Cluster:
-    """A paced and a stepped run go on under the next leader when the first is cut off, and lose no tick."""
+    """The first leader is partitioned: a paced and a stepped run continue under the next one, and lose no tick."""
     cluster = _cluster(seed, verbose, "cut", least=3, membership=SLOW)
     random = cluster.world.random("scenario")
     ticks = random.randint(5, 9)
@@ -70,13 +70,13 @@ def leader_cut_off(seed: int, verbose: bool = False) -> Cluster:
             cluster.chatter(2 * SECOND)
         _step(cluster, stepped, tick, random)
         if tick == 2:
-            cluster.world.run(6 * SECOND)  # for suspicions to be refuted: two cuts in a row may convict
+            cluster.world.run(6 * SECOND)  # time to refute suspicions: two cuts in a row may convict
     assert cluster.world.run_until(partial(cluster.is_over, paced, stepped), 60 * SECOND), "a tick does not come"
     return recovered(cluster)
 
 
 def stopped_and_broken(seed: int, verbose: bool = False) -> Cluster:
-    """A stop, and a program that fails, end all shards at the same tick (the invariants compare their ends)."""
+    """A stop, and a failing program, end the run on all shards at the same tick (the invariants compare the ends)."""
     cluster = _cluster(seed, verbose, "end", least=1, membership=SLOW)
     random = cluster.world.random("scenario")
     cluster.network.weather[TICKS] = random.choice([cluster.network.weather[TICKS], LOSSY])
@@ -97,11 +97,11 @@ def stopped_and_broken(seed: int, verbose: bool = False) -> Cluster:
     return cluster
 
 
-# Machines that die, and come back or do not.
+# Machines that die, and come back or not.
 
 
 def leader_killed(seed: int, verbose: bool = False) -> Cluster:
-    """The tick leader dies in a free-running run: who is left knows who is missing, and goes on without it."""
+    """The tick leader dies in a free-running run: the others know which member is missing, and continue without it."""
     cluster = _cluster(seed, verbose, "kill", least=3, membership=SLOW)
     random = cluster.world.random("scenario")
     run = cluster.start_run(random.choice(["pagerank", "rumour"]), 1_000_000, checkpoint_ticks=-1)
@@ -110,7 +110,7 @@ def leader_killed(seed: int, verbose: bool = False) -> Cluster:
     assert leader is not None
     number = cluster.record(run).number
     cluster.faults.lose(leader.name)
-    cluster.world.run(2 * SECOND)  # less than membership takes: barrier and gossip are all that they have
+    cluster.world.run(2 * SECOND)  # less time than membership needs: they only have barrier and gossip
     for host in cluster.members():
         _names_the_missing(host, number, leader.name)
     _goes_on(cluster, run)
@@ -119,7 +119,7 @@ def leader_killed(seed: int, verbose: bool = False) -> Cluster:
 
 
 def kill_and_go_on(seed: int, verbose: bool = False) -> Cluster:
-    """Up to R - 1 machines die for good while runs of all cadences are on."""
+    """Up to R - 1 machines die for good during runs with all cadences."""
     cluster = _cluster(seed, verbose, "kills", least=4)
     random = cluster.world.random("scenario")
     start_runs(cluster, 500 * MS)
@@ -133,7 +133,7 @@ def kill_and_go_on(seed: int, verbose: bool = False) -> Cluster:
 
 
 def kill_and_return(seed: int, verbose: bool = False) -> Cluster:
-    """A machine dies and is back after any time: before anyone has noticed, or long after."""
+    """A machine dies and returns after any time: before the others notice, or long after."""
     cluster = _cluster(seed, verbose, "return", least=1)
     random = cluster.world.random("scenario")
     start_runs(cluster, 500 * MS)
@@ -148,7 +148,7 @@ def kill_and_return(seed: int, verbose: bool = False) -> Cluster:
 
 
 def comes_and_goes(seed: int, verbose: bool = False) -> Cluster:
-    """A machine dies and is back, again and again: the others soon compute without it, and in the end with it."""
+    """A machine dies and returns repeatedly: the others soon compute without it, and with it again at the end."""
     cluster = _cluster(seed, verbose, "flapping", least=3)
     random = cluster.world.random("scenario")
     run = cluster.start_run("pagerank", 1_000_000, interval_ns=300 * MS)
@@ -170,7 +170,7 @@ def comes_and_goes(seed: int, verbose: bool = False) -> Cluster:
 
 
 def lost_partition(seed: int, verbose: bool = False) -> Cluster:
-    """All holders of some partitions are away: the graph is halted, and goes on when one of them is back."""
+    """All holders of some partitions are away: the graph is halted, and continues when one of them returns."""
     cluster = _cluster(seed, verbose, "partition", least=3)
     random = cluster.world.random("scenario")
     run = cluster.start_run("pagerank", 60, interval_ns=100 * MS, checkpoint_ticks=random.choice([0, 1, 4]))
@@ -186,7 +186,7 @@ def lost_partition(seed: int, verbose: bool = False) -> Cluster:
 
 
 def power_cut(seed: int, verbose: bool = False) -> Cluster:
-    """The whole cluster loses its power, perhaps again while it comes back."""
+    """The whole cluster loses its power, perhaps again while it restarts."""
     cluster = _cluster(seed, verbose, "power", least=1)
     random = cluster.world.random("scenario")
     for _ in range(random.choice([1, 1, 2])):
@@ -208,8 +208,8 @@ def disk_trouble(seed: int, verbose: bool = False) -> Cluster:
 
 
 def disk_went_back(seed: int, verbose: bool = False) -> Cluster:
-    """A disk comes back as it was some time ago, and its server has forgotten what it said: the others know that, count
-    it no more, and it comes back as a new one.
+    """A disk goes back to an earlier state, and its server has forgotten what it said: the others know that, no longer
+    count it, and it comes back as a new server.
     """
     cluster = _cluster(seed, verbose, "went back", least=3)
     random = cluster.world.random("scenario")
@@ -219,7 +219,7 @@ def disk_went_back(seed: int, verbose: bool = False) -> Cluster:
         leader = cluster.leader()
         names = [leader.name] if leader is not None and random.random() < 0.4 else cluster.names
         victim = random.choice(names)
-        if random.random() < 0.6:  # for it to have had an earlier life
+        if random.random() < 0.6:  # so that it has an earlier life
             cluster.faults.crash(victim, random.randrange(3 * SECOND))
             start_runs(cluster, 2 * SECOND)
         cluster.world.run_until(partial(cluster.may_lose, victim), 20 * SECOND)
@@ -234,7 +234,7 @@ def disk_went_back(seed: int, verbose: bool = False) -> Cluster:
 
 
 def no_room(seed: int, verbose: bool = False) -> Cluster:
-    """A machine is lost when others have no room for copies of what it held: they are made once there is."""
+    """A machine is lost while others have no room for copies of its data: they are made once there is room."""
     cluster = _cluster(seed, verbose, "room", least=3)
     random = cluster.world.random("scenario")
     runs = [cluster.start_run("pagerank", 5), cluster.start_run("rumour", 3)]
@@ -273,7 +273,7 @@ def wrong_clock(seed: int, verbose: bool = False) -> Cluster:
 
 
 def graph_replaced(seed: int, verbose: bool = False) -> Cluster:
-    """The graph is replaced under its name, with runs on it that go on or are queued, while machines come and go."""
+    """The graph is replaced under its name, with runs on it in progress or queued, while machines come and go."""
     cluster = _cluster(seed, verbose, "replaced", least=2)
     random = cluster.world.random("scenario")
     for _ in range(random.randint(1, 3)):
@@ -291,9 +291,7 @@ def graph_replaced(seed: int, verbose: bool = False) -> Cluster:
 
 
 def rolling_restart(seed: int, verbose: bool = False) -> Cluster:
-    """Each machine in turn is drained, by command or by its signal to end, restarted and back, under a run that no one
-    notices it from.
-    """
+    """Each machine in turn is drained, by command or by its signal to end, restarted, and returns; a run goes on."""
     cluster = _cluster(seed, verbose, "rolling", least=2, most=4)
     run = cluster.start_run("pagerank", 1_000, interval_ns=50 * MS, checkpoint_ticks=cluster.world.seed % 4)
     for name in cluster.names:
@@ -310,7 +308,7 @@ def rolling_restart(seed: int, verbose: bool = False) -> Cluster:
 
 
 def join_and_grow(seed: int, verbose: bool = False) -> Cluster:
-    """Machines join one after the other, or at once, while runs are on; they get their share."""
+    """Machines join one after the other, or at once, during runs; they get their share."""
     random = Random(f"{seed} join")
     size, spare = random.randint(1, 3), random.randint(1, 3)
     cluster = Cluster(seed, size, spare=spare, replicas=random.choice([1, 2, 3]), verbose=verbose)
@@ -340,7 +338,7 @@ def leave(seed: int, verbose: bool = False) -> Cluster:
 
 
 def everything(seed: int, verbose: bool = False) -> Cluster:
-    """All of it, in any order."""
+    """All kinds of faults, in any order."""
     random = Random(f"{seed} everything")
     cluster = Cluster(
         seed, random.randint(2, 5), spare=random.randint(0, 2), replicas=random.choice([2, 2, 3]), verbose=verbose
@@ -389,7 +387,7 @@ SCENARIOS: dict[str, Scenario] = {
 def _cluster(
     seed: int, verbose: bool, purpose: str, *, least: int = 2, most: int = 5, weather: Weather = FAIR, **more: Any
 ) -> Cluster:
-    """Formed in that weather, which lasts."""
+    """Forms a cluster in that weather, which lasts."""
     random = Random(f"{seed} size {purpose}")
     cluster = Cluster(seed, random.randint(least, most), replicas=random.choice([2, 2, 3]), verbose=verbose, **more)
     cluster.network.weather = dict.fromkeys(PLANES, weather)
@@ -406,7 +404,7 @@ def _is_back(host: Host) -> bool:
 
 
 def _goes_on(cluster: Cluster, run: str) -> None:
-    """It does three more ticks than anybody has seen."""
+    """Waits until the run has committed three more ticks than anyone has seen."""
     number = cluster.record(run).number
     before = max((_tick(host, number) for host in cluster.members()), default=0)
     done = cluster.world.run_until(
@@ -430,7 +428,7 @@ def _names_the_missing(host: Host, number: int, dead: str) -> None:
 
 
 def _step(cluster: Cluster, run: str, tick: int, random: Random) -> None:
-    """Ask for the next tick, again if the answer does not come, until all have done it."""
+    """Grants the next tick, again if the answer does not come, until all have completed it."""
     number = cluster.record(run).number
 
     def done() -> bool:
@@ -461,7 +459,7 @@ def _granted(host: Host, number: int) -> int:
 
 def _ticks_done(host: Host, number: int) -> int:
     machine = host.runner.plane.runs.get(number)
-    if machine is None:  # the log has ended it already
+    if machine is None:  # the log has already ended it
         return 1 << 60
     return machine.tick if machine.state.value in ("paced", "over") else machine.tick - 1
 
@@ -473,7 +471,7 @@ def _breaks(cluster: Cluster, phase: str, tick: int) -> None:
     assert record.state == FAILED, record
     assert "as it was told to" in record.failure, record
     assert record.tick == max(tick - 1, 0), record
-    if phase != "halted":  # there the others have committed the tick at which one alone fails to
-        cluster.world.run(10 * MS)  # for the tick planes to hear of it
+    if phase != "halted":  # there the others have committed the tick at which one alone fails
+        cluster.world.run(10 * MS)  # until the tick planes learn of it
         ended = {name: host.diary.ended[record.number] for name, host in cluster.hosts.items()}
         assert set(ended.values()) == {record.tick}, ended

@@ -1,4 +1,4 @@
-"""Faults faster than a cluster can recover from one of them, and faults that follow the leader wherever it goes."""
+"""Faults faster than a cluster can recover from one, and faults that follow the leader wherever it goes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def siege(seed: int, verbose: bool = False) -> Cluster:
 
 
 def leader_ping_pong(seed: int, verbose: bool = False) -> Cluster:
-    """Whoever leads is cut off one way, killed, paused, drained, or cut off as it hands over; reads all along."""
+    """The current leader is cut off one way, killed, paused, drained, or cut off as it hands over; reads go on."""
     random = Random(f"{seed} pingpong")
     cluster = Cluster(seed, random.randint(2, 5), verbose=verbose)
     cluster.form()
@@ -56,7 +56,7 @@ def leader_ping_pong(seed: int, verbose: bool = False) -> Cluster:
 
 
 def _strike(cluster: Cluster, leader: Host, random: Random) -> None:
-    """One fault, at who leads now."""
+    """Injects one fault at the current leader."""
     faults, others = cluster.faults, [name for name in cluster.names if name != leader.name]
     kind = random.choice(["unheard", "deaf", "crash", "pause", "drain", "hand over"])
     if kind == "unheard":

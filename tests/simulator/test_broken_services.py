@@ -1,4 +1,4 @@
-"""Would it notice if a service forgot something? Each is broken in one place, and some seed of a scenario finds it."""
+"""Each service is broken in one place, and some seed of a scenario must detect it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shoal.lockstep.effects import StoreStates
 from tests.simulator.scenarios import SCENARIOS, Scenario
 
 SEEDS = 40
-"""At the most: the first that fails is enough."""
+"""The maximum: the first failing seed is enough."""
 
 answer, ask, begin, connect = Fetching.on_message, Fetching._ask, RunController._begin_run, ViewChange._connect
 keep, tell = Checkpoints.keep, Checkpoints._tell
@@ -54,7 +54,7 @@ def _nothing_is_held(self: Checkpoints, asked: Any, held: Any, reached: Any) -> 
 
 
 def _nothing(*_: Any) -> None:
-    """Is done."""
+    """Does nothing."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A fixed set of seeds of every scenario, and whether the simulator would notice what it is there to notice."""
+"""A fixed set of seeds of every scenario, and checks that the simulator detects what it is there to detect."""
 
 from __future__ import annotations
 
@@ -43,45 +43,45 @@ from tests.simulator.world import MS, SECOND, World
 
 SEEDS = range(2)
 FOUND = [
-    # A stop took effect as a new view was formed: its holders never looked for the result, and had a copy too few.
+    # A stop took effect while a new view was formed: its holders never fetched the result, and a copy was missing.
     ("rolling-restart", 3),
-    # A run ended as three of four were drained: the fourth had its partitions, and nobody to fetch the result from.
+    # A run ended while three of four were drained: the fourth had its partitions, and no source for the result.
     ("everything", 100356),
-    # With a copy on every shard, one that was drained stayed a holder behind the others, and so was never let go.
+    # With a copy on every shard, a drained one stayed a holder after the others, and so was never released.
     ("everything", 100835),
-    # A founder took its declaration back after another had counted on it: two clusters were founded.
+    # A founder withdrew its declaration after another had counted it: two clusters were founded.
     ("founding-siege", 35),
     ("founding-siege", 63),
     ("founding-siege", 7100082),
-    # Who came back still had a tick of wcc from a view with another cut, and gave it for that of the run's end.
+    # A returning shard still had a tick of wcc from a view with another cut, and gave it out as that of the run's end.
     ("disk-trouble", 1002),
     ("disk-trouble", 1059),
-    # All members were being drained at once, and the work was never evened again: two of the four did it all.
+    # All members were drained at once, and the work was never balanced again: two of the four did it all.
     ("leader-ping-pong", 7100095),
-    # Of three that were drained two came back, and the third went before they had fetched what a run had left with it.
+    # Of three drained shards two returned, and the third left before they had fetched a run's data from it.
     ("leader-ping-pong", 50),
-    # Who knew that a disk had gone back said so while nobody led; the leader that came did not know it.
+    # A shard reported that a disk had gone back while there was no leader; the next leader did not know it.
     ("disk-went-back", 151),
-    # A voter that left was removed while another was dead for good, and the only one that remained was no majority.
+    # A leaving voter was removed while another was dead for good, and the only one left was no majority.
     ("siege", 92),
-    # The leader's slow disk synced each proposal as often as it was sent again, and so it never answered anything else.
+    # The leader's slow disk synced each proposal once per retransmission, and so it never answered anything else.
     ("everything", 140),
-    # Asked twice for a partition, a slow disk gave two pieces of one name: a state of one run became that of another.
+    # Asked twice for a partition, a slow disk sent two pieces with one name: one run's state became that of another.
     ("siege", 232),
-    # A piece that was built here was dropped while another shard still received its own; then the log had the graph.
+    # A piece built here was dropped while another shard still received its own; then the log had the graph.
     ("lossy-load", 2),
-    # Who was loading a graph died, and the others kept its pieces.
+    # The shard that loaded a graph died, and the others kept its pieces.
     ("graph-replaced", 1),
-    # A graph was dropped while a copy of it came, and the partition table was written after that.
+    # A graph was dropped while a copy of it arrived, and the partition table was written after that.
     ("graph-replaced", 4),
-    # A copy was to be had of others than at first, and the first, which was gone, was asked for ever.
+    # A copy became available from other shards than at first, but the first, which was gone, was asked for ever.
     ("everything", 4),
-    # A receiver had given a piece up and begun it anew; what it had had beyond the first gap was never sent again.
+    # A receiver had given a piece up and started it anew; what it had beyond the first gap was never sent again.
     ("lossy-load", 1023),
-    # A leaving voter was slower than the majority that removed it, and it was never sent the entry that said so.
+    # A leaving voter was slower than the majority that removed it, and never received the entry that said so.
     ("leave", 3127),
 ]
-"""What once went wrong, and stays tried; what a seed does changes with the daemon and with the simulator."""
+"""Seeds that once failed; what a seed does changes with the daemon and with the simulator."""
 
 
 @pytest.mark.parametrize(("name", "seed"), [*((name, seed) for name in SCENARIOS for seed in SEEDS), *FOUND])
@@ -152,7 +152,7 @@ def test_a_failing_seed_prints_the_command_that_replays_it(
     assert "as the test wants it" in told
 
 
-# Would it notice? Broken machines first, each with a scenario that finds it.
+# Checks of the simulator: broken machines first, each with a scenario that detects it.
 
 
 def _commits_alone(raft: Raft, now: int) -> None:
@@ -166,7 +166,7 @@ def _knows_no_outcome(sessions: Sessions, request: Request) -> None:
 
 
 def _believes_itself(time: LogTime, server: str, unix_ns: int, voters: Sequence[str], asked_ns: int, now: int) -> None:
-    """A leader's own clock, which needs no answer, is all that counts."""
+    """Counts only the leader's own clock, which needs no answer."""
     if asked_ns == now:
         told(time, server, unix_ns, (server,), asked_ns, now)
 
@@ -183,7 +183,7 @@ def _hears_no_grant(pacing: Pacing, grant: Grant) -> bool:
 
 
 def _try_seeds(scenario: str, seeds: int = 30) -> None:
-    """The first that fails is enough; which one that is changes with everything."""
+    """Tries seeds until one fails; which one it is changes with everything."""
     for seed in range(seeds):
         SCENARIOS[scenario](seed, False)
 
@@ -240,7 +240,7 @@ put_states = Store.put_states
 
 
 def test_a_store_that_deletes_the_last_committed_checkpoint_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before the next one is committed everywhere, and all older ones: then no tick is held for all partitions."""
+    """It deletes all checkpoints before the next is committed everywhere: then no tick is held for all partitions."""
     monkeypatch.setattr(Store, "put_states", _forgets_the_floor)
     with pytest.raises(AssertionError):
         _try_seeds("kill-and-return")
@@ -311,7 +311,7 @@ def test_registries_that_differ_are_noticed() -> None:
         cluster.invariants.given(host.shard, [])
 
 
-# Does the world do what it says?
+# Checks that the world does what it says.
 
 
 def test_the_network_loses_repeats_and_cuts_what_it_is_told_to() -> None:
@@ -380,7 +380,7 @@ def test_what_a_disk_has_not_synced_is_lost_and_states_perhaps_in_part(tmp_path:
 
 
 def _nobody(_: BaseException) -> None:
-    """Is told."""
+    """Ignores it."""
 
 
 def test_a_full_disk_makes_its_host_go_and_come_back() -> None:

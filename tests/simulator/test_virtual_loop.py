@@ -14,7 +14,7 @@ from tests.simulator.world import MS, SECOND, World
 
 
 class Bench:
-    """One life, in which `told` is what has happened: when, and what."""
+    """One life, in which `told` records what has happened, and when."""
 
     def __init__(self) -> None:
         self.world, self.told = World(1), list[tuple[int, str]]()

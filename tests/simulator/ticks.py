@@ -1,6 +1,6 @@
 """A simulated host's tick plane: the daemon's tick thread without a thread, whose phases take virtual time.
 
-It turns when something has arrived, when it is ordered something, and when a machine's time has come.
+It turns when a message or an order arrives, and at a machine's deadline.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class SimTickTransport:
-    """The tick plane's sockets: of a peer nothing but its name is known, for nobody forges anything here."""
+    """The tick plane's sockets: only a peer's name is known, because nobody forges messages here."""
 
     owner = None
     came = (0, 0)
@@ -51,7 +51,7 @@ class SimTickTransport:
         self._peers.discard(peer)
 
     def connect_again(self) -> None:
-        """No key is ever refused."""
+        """Does nothing: no key is ever refused."""
 
     def send(self, peer: str, frames: Sequence[Any]) -> bool:
         if peer in self._peers:
@@ -59,7 +59,7 @@ class SimTickTransport:
         return peer in self._peers
 
     def arrive(self, frames: Sequence[Any]) -> None:
-        """What `poll` gives next."""
+        """Queues frames, which `poll` returns next."""
         self._inbox.append(frames)
 
     def poll(self, _: int) -> list[Sequence[Any]]:
@@ -67,11 +67,11 @@ class SimTickTransport:
         return inbox
 
     def close(self, linger_ns: int = 0) -> None:
-        """Nothing is open."""
+        """Does nothing: nothing is open."""
 
 
 class SimTickThread(TickThread):
-    """One life of it."""
+    """The tick thread of one life."""
 
     def __init__(
         self,
@@ -95,12 +95,12 @@ class SimTickThread(TickThread):
         self._next_at: int | None = None
 
     def start(self) -> None:
-        """There is nothing to start: it turns when there is something to do."""
+        """Does nothing: it turns when there is something to do."""
 
     # -- turns -----------------------------------------------------------------------------------------------------
 
     def order(self, order: Callable[[], Sequence[News]]) -> None:
-        """From the loop: soon, and in turn."""
+        """Executes an order from the loop: soon, and in turn."""
         due = self._world.now + self._life.hand_over_ns()
         self._handed_over_at = max(self._handed_over_at, due)
         self._life.after(self._handed_over_at - self._world.now, partial(self._ordered, order))
@@ -110,12 +110,12 @@ class SimTickThread(TickThread):
         self.turn()
 
     def arrive(self, frames: Sequence[Any]) -> None:
-        """A message has come."""
+        """Receives a message."""
         self._sim.arrive(frames)
         self.turn()
 
     def turn(self) -> None:
-        """Take what there is, and have phases begin."""
+        """Handles everything that is there, and begins phases."""
         self._turn()
         self.runner.plane.validate()
         known = {id(held) for held in self._running}
@@ -139,7 +139,7 @@ class SimTickThread(TickThread):
         self.turn()
 
     def _plan(self) -> None:
-        """Look again when the earliest machine wants it; a look that is planned for earlier plans again then."""
+        """Schedules a turn at the earliest machine's deadline; an earlier scheduled turn reschedules then."""
         deadline = self.runner.plane.deadline
         if deadline is None:
             return
@@ -184,7 +184,7 @@ class SimTickThread(TickThread):
         super()._take_news(item)
 
     def _fetched(self, piece: PieceArrived) -> None:
-        """States from another shard's disk stand behind all else that came."""
+        """States from another shard's disk are queued after everything else that arrived."""
         states = msgpack.unpackb(piece.spec)["states"]
         for (run, tick, partition, _), frame in zip(
             states, piece.frames[len(piece.frames) - len(states) :], strict=True

@@ -1,4 +1,4 @@
-"""A rolling upgrade in the middle of everything: members of two versions, some of which change their minds."""
+"""A rolling upgrade during faults: members of two versions, some of which are downgraded again."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from tests.simulator.workload import recovered, start_runs
 from tests.simulator.world import MS, SECOND
 
 FAULTS = ("partition", "pause", "storm", "crash", "crash", "crash", "crash", "disk full", "join")
-"""None after which a server is gone for good: without it the version might rise, or never would."""
+"""None loses a server for good: then the version might rise too early, or never."""
 
 
 def upgraded_in_the_middle(seed: int, verbose: bool = False) -> Cluster:
-    """Nothing new is said while one may be of the older version, and back they may go; then it is, and by everyone."""
+    """While a member may have the older version, nobody sends anything new, and members may be downgraded; afterwards
+    all send it.
+    """
     random = Random(f"{seed} upgrade")
     cluster = Cluster(seed, random.randint(2, 4), spare=random.randint(0, 1), verbose=verbose)
     cluster.network.weather = dict.fromkeys(PLANES, random.choice([FAIR, FAIR, LOSSY]))
-    last = random.choice(cluster.founders)  # holds the version down
+    last = random.choice(cluster.founders)  # keeps the version down
     others = [name for name in cluster.names if name != last]
     for name in others:
         cluster.hosts[name].version = random.choice([OWN, NEXT_VERSION])
@@ -45,12 +47,12 @@ def upgraded_in_the_middle(seed: int, verbose: bool = False) -> Cluster:
 
 
 def _install(host: Host, version: Version) -> None:
-    """The next life is of it."""
+    """Installs the version for the next life."""
     host.version = version
 
 
 def _upgrade_the_rest(cluster: Cluster, random: Random) -> None:
-    """One after the other, under what runs there are."""
+    """Upgrades the others one after the other, during whatever runs there are."""
     cluster.faults.heal()
 
     def settled() -> bool:

@@ -1,15 +1,15 @@
-"""An asyncio loop whose time is the world's: the tasks, timers and threads of one life of a simulated host.
+"""An asyncio loop in the world's virtual time: the tasks, timers and threads of one life of a simulated host.
 
-Each life has a loop of its own. All of them take their turns from the queue of one `World`, so a whole cluster runs on
-one thread, nobody ever waits, and the order of everything is a function of the seed. Work for other threads
-(`run_in_executor`, `asyncio.to_thread`) is done on the same thread, after a while that the seed draws.
+Each life has its own loop. All loops take turns from the queue of one `World`, so a whole cluster runs on one thread,
+nothing ever blocks, and the seed determines the order of everything. Work for other threads (`run_in_executor`,
+`asyncio.to_thread`) runs on the same thread, after a delay drawn from the seed.
 
     block   the loop waits for a disk that has stalled: nothing else of it happens before that has answered
     pause   the whole process stands still; what arrives meanwhile is read first when it goes on, as a real loop does
     kill    the process is gone: nothing of it happens any more, and what its tasks do in their `finally` reaches nobody
 
-As in asyncio, what is called `soon` is called in the order of asking, and a callback that fails goes to the exception
-handler. Here that is the end of the scenario.
+As in asyncio, callbacks scheduled with `call_soon` run in order, and a callback that fails goes to the exception
+handler, which here ends the scenario.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from tests.simulator.world import US, World
 T = TypeVar("T")
 
 THREAD_NS = (20 * US, 1_000 * US)
-"""What a hand-over to another thread, or back, may take."""
+"""How long a hand-over to another thread, or back, may take."""
 
 
 class Life:
-    """One life of a process: what is to happen in it is dropped once it is over, and waits while it is paused."""
+    """One life of a process: its actions are dropped once it is over, and wait while it is paused."""
 
     def __init__(self, world: World, random: Random) -> None:
         self.world, self.random = world, random
@@ -49,7 +49,7 @@ class Life:
         return self.world.now < self.paused_until
 
     def after(self, delay: int, action: Callable[[], None]) -> None:
-        """Do something in a while; later if the process is paused then."""
+        """Runs an action after a delay; later if the process is paused then."""
         self.world.after(delay, partial(self._act, action))
 
     def _act(self, action: Callable[[], None]) -> None:
@@ -61,7 +61,7 @@ class Life:
             action()
 
     def receive(self, action: Callable[[], None]) -> None:
-        """Something has arrived from outside."""
+        """Handles something that arrived from outside."""
         if self.is_over:
             return
         if self.is_paused:
@@ -70,12 +70,12 @@ class Life:
             action()
 
     def pause(self, duration: int) -> None:
-        """Do nothing for a while; what arrives, waits."""
+        """Pauses for a while; incoming messages wait."""
         self.paused_until = max(self.paused_until, self.world.now + duration)
         self.world.at(self.paused_until, self._resume)
 
     def _resume(self) -> None:
-        """Read what has arrived before looking at the time: silence that was our own convicts nobody."""
+        """Handles what has arrived before it looks at the time: silence during its own pause must convict nobody."""
         if self.is_over or self.is_paused:
             return
         inbox, self._inbox, missed, self._missed = self._inbox, [], self._missed, []
@@ -84,7 +84,7 @@ class Life:
                 action()
 
     def hand_over_ns(self) -> int:
-        """How long the way from one thread to another takes this time."""
+        """Returns how long this hand-over between threads takes."""
         return self.random.randint(*THREAD_NS)
 
 
@@ -101,22 +101,22 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     # -- the simulator's side --------------------------------------------------------------------------------------
 
     def block(self) -> None:
-        """The loop waits for something outside of it."""
+        """Blocks the loop, which waits for something outside."""
         self._is_blocked = True
 
     def unblock(self) -> None:
-        """That has come."""
+        """Ends the block."""
         if self._is_blocked:
             self._is_blocked = False
             self._turn_soon()
 
     def call(self, callback: Callable[..., object], *args: Any) -> None:
-        """From outside of the loop: as if a descriptor had become readable."""
+        """Calls it from outside the loop, as if a descriptor had become readable."""
         self._ready.append(asyncio.Handle(callback, args, self))
         self._turn()
 
     def kill(self) -> None:
-        """Nothing more happens. Tasks are closed here, in their order, and not when the garbage collector comes by."""
+        """Ends everything. Closes tasks here, in order, and not when the garbage collector runs."""
         self.life.is_over = True
         self._ready.clear()
         mine = sorted(asyncio.all_tasks(self), key=lambda task: int(task.get_name().rpartition("-")[2]))
@@ -129,7 +129,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             events._set_running_loop(None)
 
     def _turn(self) -> None:
-        """Call what is ready by now."""
+        """Calls what is ready."""
         if self._is_turning or self._turn_is_due or self._is_blocked:
             return
         self._is_turning = True
@@ -179,7 +179,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def call_soon_threadsafe(
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
-        """From a simulated thread: it takes a moment, and nothing overtakes."""
+        """Schedules a call from a simulated thread: it takes a moment, and calls stay in order."""
         handle = asyncio.Handle(callback, args, self, context)
         if not self.life.is_over:
             self._handed_over_at = max(self._handed_over_at, self._world.now + self.life.hand_over_ns())
@@ -204,7 +204,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             self._turn()
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """It is passed over when its time comes."""
+        """Does nothing: a cancelled timer is skipped when its time comes."""
 
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)
@@ -217,7 +217,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def run_in_executor(  # type: ignore[override]
         self, executor: Executor | None, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
-        """Done after a while, at once for all others to see, as if on another thread."""
+        """Completes after a while, atomically for all others, as if on another thread."""
         answer: asyncio.Future[T] = self.create_future()
 
         def work() -> None:
@@ -232,19 +232,19 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         return answer
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """A callback has failed: that ends the scenario. What tasks leave behind unseen asyncio only logs."""
+        """A callback has failed, which ends the scenario. Tasks' unretrieved exceptions are only logged."""
         error = context.get("exception")
         if "handle" in context and error is not None:
             raise error
 
 
 def _close(coroutine: Any) -> None:
-    """With what it was handed and has not begun to await."""
+    """Closes it with the arguments that it has not begun to await."""
     if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
         for value in coroutine.cr_frame.f_locals.values():
             if inspect.iscoroutine(value):
                 value.close()
-    with suppress(RuntimeError):  # it awaits something in its `finally`: that never comes
+    with suppress(RuntimeError):  # it awaits something in its `finally`, which never comes
         coroutine.close()
 
 

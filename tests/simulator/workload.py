@@ -1,4 +1,4 @@
-"""What most scenarios share: runs of all kinds in the meantime, and what must hold once the faults have ended."""
+"""The common part of most scenarios: runs of all kinds meanwhile, and the checks once the faults have ended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def recovered(cluster: Cluster) -> Cluster:
 
 
 def start_runs(cluster: Cluster, duration: int) -> None:
-    """A few runs of all kinds, in a while of about that length."""
+    """Starts a few runs of all kinds over about that time."""
     random = cluster.world.random(f"runs at {cluster.world.now}")
     end = cluster.world.now + duration
     for _ in range(random.randint(1, 3)):

@@ -1,7 +1,7 @@
-"""Virtual time: one queue of events, one seed, and a trace by which two runs of a seed are compared.
+"""Virtual time: one queue of events, one seed, and a trace for comparing two runs of a seed.
 
-Nothing in the simulator asks the machine for the time or for randomness; `World.random` gives each purpose a source of
-its own, so that drawing more for one does not change what the others draw.
+Nothing in the simulator reads the machine's time or randomness; `World.random` returns a separate source for each
+purpose, so that drawing more for one does not change what the others draw.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ US, MS, SECOND = 1_000, 1_000_000, 1_000_000_000
 UNIX_EPOCH_NS = 1_700_000_000 * SECOND
 """The wall clock at the beginning."""
 EVENTS_MAX = 3_000_000
-"""A scenario has some ten thousand; one that comes here is turning in a circle."""
+"""A scenario has some ten thousand; one that reaches this runs in circles."""
 
 
 class World:
-    """The clock and everything that is going to happen."""
+    """The clock and all future events."""
 
     traces = True
-    """Whether each frame that arrives counts for the fingerprint: a soak does without."""
+    """Whether the fingerprint includes each frame that arrives; soaks omit them."""
 
     def __init__(self, seed: int, verbose: bool = False) -> None:
         self.seed, self.verbose = seed, verbose
@@ -33,25 +33,25 @@ class World:
         self._numbered = 0
         self._trace = blake2b(digest_size=16)
         self.process: Callable[[], AbstractContextManager[None]] = nullcontext
-        """What simulated code runs in."""
+        """The context in which simulated code runs."""
         self.failure: BaseException | None = None
-        """What must end the scenario, wherever it was raised."""
+        """The error that must end the scenario, wherever it was raised."""
 
     def random(self, purpose: str) -> Random:
-        """A source of its own for each purpose. Strings seed by their SHA-512, which no interpreter salts."""
+        """Returns a separate source for each purpose. Strings seed by their SHA-512, which no interpreter salts."""
         return Random(f"{self.seed} {purpose}")
 
     def at(self, due: int, action: Callable[[], None]) -> None:
-        """Let something happen at a time; what is due at one time happens in the order of these calls."""
+        """Schedules an action at a time; actions at the same time run in the order of these calls."""
         self._numbered += 1
         heapq.heappush(self._queue, (max(due, self.now), self._numbered, action))
 
     def after(self, delay: int, action: Callable[[], None]) -> None:
-        """Let something happen in a while."""
+        """Schedules an action after a delay."""
         self.at(self.now + delay, action)
 
     def run(self, duration: int) -> None:
-        """Let time pass."""
+        """Lets time pass."""
         end = self.now + duration
         with self.process():
             while self._queue and self._queue[0][0] <= end:
@@ -64,7 +64,7 @@ class World:
         self.now = end
 
     def run_until(self, done: Callable[[], bool], limit: int, every: int = 50 * MS) -> bool:
-        """Let time pass until something holds, at the most so long; whether it does."""
+        """Lets time pass until something holds, at most `limit`; returns whether it does."""
         end = self.now + limit
         while not done():
             if self.now >= end:
@@ -73,7 +73,7 @@ class World:
         return True
 
     def tell(self, line: str, data: bytes = b"") -> None:
-        """Add to the trace; `data` counts for the comparison and is not shown."""
+        """Adds to the trace; `data` counts in the comparison but is not shown."""
         self._trace.update(f"{self.now} {line}\n".encode())
         self._trace.update(data)
         if self.verbose:
@@ -81,5 +81,5 @@ class World:
 
     @property
     def fingerprint(self) -> str:
-        """Of everything told so far: equal for equal runs."""
+        """Returns the fingerprint of everything told so far: equal for equal runs."""
         return self._trace.hexdigest()
