@@ -1,4 +1,4 @@
-"""Real daemons for the tests: one cluster of three for all that break nothing, and their own for those that do."""
+"""Real daemons for the tests: a shared cluster of three for tests that break nothing, separate ones for the others."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ resend_interval = "100ms"
 frame_bytes_max = "32MiB"
 """
 UP_SECONDS = 60.0
-"""For a start on a machine that is busy with other things; on an idle one it takes three."""
+"""The time limit of a start on a busy machine; on an idle one it takes three seconds."""
 
 collect_ignore = ["next_version"]
-"""Whoever imports it is the next version of Shoal."""
+"""Importing it turns the process into the next version of Shoal."""
 
 Up = Callable[..., list[DevShard]]
 MADE: list[TrialCluster] = []
@@ -33,7 +33,7 @@ MADE: list[TrialCluster] = []
 
 @pytest.fixture(scope="session")
 def ground() -> Iterator[Path]:
-    """A folder with a path short enough for unix sockets, in which nothing runs any more when all is over."""
+    """Creates a folder with a path short enough for Unix sockets; at the end, no process runs in it any more."""
     with tempfile.TemporaryDirectory(prefix="shoal-", dir="/tmp") as folder:
         yield Path(folder)
         left = processes_of(Path(folder))
@@ -42,7 +42,7 @@ def ground() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def up(ground: Path) -> Iterator[Up]:
-    """Start a cluster: `up(3)`; it is stopped when all tests are over, whatever has become of it."""
+    """Starts a cluster: `up(3)`; it is always stopped after all tests."""
 
     def start(count: int, settings: str = SETTINGS, encryption: str = "curve") -> list[DevShard]:
         MADE.append(TrialCluster(ground / f"c{len(MADE)}", settings))
@@ -57,7 +57,7 @@ def up(ground: Path) -> Iterator[Up]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """With a failed test, what the daemons last said: their folders are gone when somebody reads of it."""
+    """Adds the daemons' last log lines to a failed test: their folders are gone when someone reads the report."""
     report = yield
     if report.failed:
         for shard in (shard for cluster in STARTED for shard in cluster.shards()):
@@ -67,13 +67,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture(scope="session")
 def trio(up: Up) -> list[DevShard]:
-    """Three daemons that outlive every test that uses them."""
+    """Three daemons that survive every test that uses them."""
     return up(3)
 
 
 @pytest.fixture
 def three(trio: list[DevShard], request: pytest.FixtureRequest) -> Iterator[list[DevShard]]:
-    """The same, and they must be as well after the test as before."""
+    """The same, with a check that they are healthy after the test, too."""
     before = lives(trio)
     yield trio
     if request.node.get_closest_marker("new_life"):
@@ -91,6 +91,6 @@ def debian() -> GraphData:
 
 @pytest.fixture(scope="session")
 def deps(trio: list[DevShard], debian: GraphData) -> str:
-    """The name under which the three hold it."""
+    """The name under which the three daemons hold it."""
     with shoal.connect(str(trio[0].socket)) as session:
         return session.load("deps", data=debian).name

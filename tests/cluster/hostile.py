@@ -1,10 +1,10 @@
-"""A member that is hostile: well-formed messages of every class with extreme values, on both planes, with a valid key.
+"""A hostile member: sends well-formed messages of every class with extreme values, on both planes, with a valid key.
 
     python -m tests.cluster.hostile CONFIG ... --key FILE --known FILE --messages 50000 --rate 500 --seed 1
 
-The messages are dealt out to the daemons that have these configurations. `--known` is what it knows of the cluster, as
-JSON: epoch, generation, founding, texts, numbers. A process of its own, at a bounded rate; it says when it begins to
-speak, and at the end how many messages of each plane went out.
+It distributes the messages to the daemons with these configurations. `--known` is what it knows of the cluster, as
+JSON: epoch, generation, founding, texts, numbers. It is a separate process with a bounded rate, and prints when it
+begins to send, and at the end how many messages of each plane it sent.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from daemon.wire import Codec, Rejected
 from tests.fuzz.extremes import Extremes, Known
 
 POOL_MAX = 3000
-"""Messages that are made; the rest are these again."""
+"""How many different messages are made; they are sent repeatedly."""
 LATE_SECONDS = 0.5
 PLANES: Mapping[str, dict[int, type]] = {"control": CONTROL_TYPES, "ticks": TICK_TYPES}
 
 
 def made(pair: KeyPair, cluster: str, known: Mapping[str, Any], count: int, seed: int) -> list[tuple[str, list[Any]]]:
-    """Frames, by the plane they are for."""
+    """Returns messages as frames, with their planes."""
     extremes = Extremes(seed, Known(known["texts"], known["numbers"], (pair.public, bytes(32))))
     codecs = {plane: Codec(cluster, types) for plane, types in PLANES.items()}
     classes = [(plane, cls) for plane, types in PLANES.items() for cls in types.values()]
@@ -56,7 +56,7 @@ def made(pair: KeyPair, cluster: str, known: Mapping[str, Any], count: int, seed
 def send(
     targets: Sequence[Config], pair: KeyPair, known: Mapping[str, Any], messages: int, rate: float, seed: int
 ) -> Counter[str]:
-    """All of it; what went out."""
+    """Sends all messages; returns how many of each plane."""
     pool = made(pair, targets[0].cluster.name, known, min(messages, POOL_MAX), seed)
     sent: Counter[str] = Counter()
     with zmq.Context() as context, contextlib.ExitStack() as stack:
@@ -69,7 +69,7 @@ def send(
                 sockets[number % len(targets)][plane].send_multipart(frames, zmq.NOBLOCK)
                 sent[plane] += 1
             ahead = number / rate - (time.monotonic() - began)
-            if ahead < -LATE_SECONDS:  # it was stopped for a while: nothing is made up for
+            if ahead < -LATE_SECONDS:  # it was stopped for a while: does not catch up
                 began -= ahead
             elif ahead > 0.005:
                 time.sleep(ahead)
@@ -95,7 +95,7 @@ def _connected(
 def speaking(
     configs: Sequence[Path], key: Path, known: Mapping[str, Any], *, messages: int, rate: float, seed: int = 1
 ) -> Iterator[subprocess.Popen[str]]:
-    """The hostile member in a process of its own, which has begun to speak, and has ended when this is over."""
+    """Runs the hostile member in a separate process, which has begun to send; it has ended at the end of the block."""
     said = key.with_suffix(".known")
     said.write_text(json.dumps(known))
     words = ["--key", str(key), "--known", str(said), "--messages", str(messages), "--rate", str(rate)]

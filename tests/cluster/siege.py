@@ -1,11 +1,10 @@
-"""A hostile member and strangers besiege three daemons with a run going on; what becomes of the daemons and the run.
+"""A hostile member and strangers attack three daemons during a run; reports the effects on the daemons and the run.
 
     python -m tests.cluster.siege --messages 50000 --rate 400 --strangers 200 --seed 1
 
-Prints the rate of ticks without and with them, in turn, as the median of the rounds; exit status 1 if a daemon
-ended, somebody was missed in the end, or ticks fell below `--least` of their rate. On a machine of two cores the
-attackers take from the daemons what they use. So the rate is also given for a second of processor time that the
-daemons used themselves.
+Prints the rate of ticks without and with them, in turn, as the median of the rounds; exit status 1 if a daemon ended, a
+member was missing at the end, or ticks fell below `--least` of their rate. On a machine with two cores the attackers
+use processor time that the daemons need. So the rate is also given per second of the daemons' own processor time.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ SETTLE_SECONDS, ROUND_SECONDS = 0.5, 3.0
 
 
 class Besieged(OpenToOperators):
-    """Daemons that have the key of one more member on their list, who is hostile."""
+    """Daemons with the key of one more, hostile, member on their list."""
 
     def _make(self, shards: Any, encryption: str, replicas: int) -> None:
         super()._make(shards, encryption, replicas)
@@ -52,7 +51,7 @@ class Besieged(OpenToOperators):
 
 @dataclass(frozen=True)
 class Pace:
-    """Ticks over a while."""
+    """The ticks over a period."""
 
     ticks: int
     seconds: float
@@ -68,20 +67,20 @@ class Pace:
 
 
 def processor_seconds(shards: Sequence[DevShard]) -> float:
-    """What the daemons have used."""
+    """Returns the processor time that the daemons have used."""
     times = [psutil.Process(shard.pid()).cpu_times() for shard in shards]
     return sum(each.user + each.system for each in times)
 
 
 class Stopwatch:
-    """Of a run that goes on."""
+    """Measures the pace of a run in progress."""
 
     def __init__(self, shards: Sequence[DevShard], run: str) -> None:
         self._shards, self._run = shards, run
         self._begun = self._now()
 
     def pace(self) -> Pace:
-        """Since it was made."""
+        """Returns the pace since its creation."""
         now = self._now()
         return Pace(*(int(b - a) if i == 0 else b - a for i, (a, b) in enumerate(zip(self._begun, now, strict=True))))
 
@@ -91,7 +90,7 @@ class Stopwatch:
 
 
 def what_is_known(shards: Sequence[DevShard], run: str, generation: int | None = None) -> dict[str, Any]:
-    """To a member that means harm: names, addresses, numbers that stand for something."""
+    """Returns what a hostile member may know: meaningful names, addresses and numbers."""
     status = ask(shards[0], "status")
     texts = [run, "trial-count", "siege", HOSTILE, "completed", "failed"]
     numbers = [status["epoch"], status["epoch"] + 1]
@@ -120,7 +119,7 @@ def besieged(
     strangers: float,
     seed: int,
 ) -> Iterator[list[subprocess.Popen[str]]]:
-    """All at once: messages are dealt out to the daemons, strangers knock at the first. Gives the processes, once they
+    """Attacks all at once: messages go to all daemons, strangers connect to the first. Yields the processes, once they
     have begun.
     """
     attackers: list[subprocess.Popen[str]] = []
@@ -188,7 +187,7 @@ def _siege(shards: Sequence[DevShard], options: argparse.Namespace) -> int:
 
 
 def _life(shard: DevShard) -> tuple[int | None, int] | None:
-    """As `lives` has it; None if nobody answers."""
+    """Returns it as `lives` does; None if the daemon does not answer."""
     with contextlib.suppress(Unreachable):
         return lives([shard])[0]
     return None
@@ -197,8 +196,8 @@ def _life(shard: DevShard) -> tuple[int | None, int] | None:
 def _rounds(
     shards: Sequence[DevShard], run: str, attackers: Sequence[subprocess.Popen[str]]
 ) -> Iterator[tuple[Pace, Pace]]:
-    """The pace without and with them, in turn, until they are through: so that what else the machine does strikes both
-    alike. They are stopped meanwhile, and their connections stay.
+    """Yields the pace without and with the attackers, in turn, until they finish, so that the machine's other load
+    affects both alike. Meanwhile they are stopped, and their connections stay.
     """
     while all(attacker.poll() is None for attacker in attackers):
         paces = []

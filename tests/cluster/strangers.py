@@ -1,8 +1,8 @@
-"""Hosts without a key, at every port of a daemon: all that one can do before its handshake, at a bounded rate.
+"""Hosts without a key at every port of a daemon: everything one can do before the handshake, at a bounded rate.
 
     python -m tests.cluster.strangers CONFIG --seconds 10 --rate 300 --hold 400
 
-A process of its own, so that it takes nothing of the test's; one thread, so that it takes no more than it is given.
+It is a separate process, so it takes no time from the test, with one thread, so it takes no more than its share.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ KINDS: Final = {
     "noise": (random.Random(1).randbytes(5000),) * 4,
     "a line that never ends": (b"x" * 65536,) * 3,
 }
-"""What is said, a part at a time; None is to go at once."""
+"""What they send, one part at a time; None means to disconnect."""
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class Stranger:
 
 
 class Crowd:
-    """All of them; it keeps `hold` connections open at each port, and makes at most `rate` a second."""
+    """All strangers: keeps `hold` connections open at each port, and opens at most `rate` per second."""
 
     def __init__(self, ports: Sequence[Where], rate: float, hold: int, sources: int) -> None:
         self._ports, self._rate, self._hold, self._sources = ports, rate, hold, sources
@@ -72,7 +72,7 @@ class Crowd:
         self.counted: Counter[str] = Counter()
 
     def run(self, seconds: float) -> None:
-        """Knock."""
+        """Opens connections for a while."""
         began, made = time.monotonic(), 0
         while (now := time.monotonic()) < began + seconds:
             for strangers in self._open:
@@ -80,12 +80,12 @@ class Crowd:
                     stranger.socket.close()
                     strangers.remove(stranger)
             due = int((now - began) * self._rate) - made
-            if due > self._rate / 2:  # it was stopped for a while: nothing is made up for
+            if due > self._rate / 2:  # it was stopped for a while: does not catch up
                 began, due = now - made / self._rate, 0
             for _ in range(max(0, due)):
                 place = made % len(self._ports)
                 made += 1
-                if len(self._open[place]) >= self._hold:  # who holds his place gives it up
+                if len(self._open[place]) >= self._hold:  # the oldest gives up its place
                     self._open[place].pop(0).socket.close()
                 self._connect(place)
             time.sleep(0.01)
@@ -101,7 +101,7 @@ class Crowd:
                 made.bind((f"127.0.{next(self._number) % self._sources + 1}.1", 0))
             made.connect(address)
         except OSError as error:
-            # A connection can be on its way; to a Unix socket it is not: its queue is full.
+            # A connection may be in progress, but not to a Unix socket: its queue is full.
             if not isinstance(error, BlockingIOError) or family == socket.AF_UNIX:
                 self.counted["refused"] += 1
                 made.close()
@@ -110,7 +110,7 @@ class Crowd:
         self._open[place].append(Stranger(made, iter(next(self._kinds[place])), memoryview(b"")))
 
     def _goes_on(self, stranger: Stranger, now: float) -> bool:
-        """Say a part of what it has to say, and look whether it was hung up on."""
+        """Sends a part of its data, and checks whether the daemon has hung up."""
         try:
             if stranger.socket.recv(4096) == b"":
                 self.counted["cut"] += 1
@@ -133,7 +133,7 @@ class Crowd:
 
 
 def ports_of(config: Config) -> list[Where]:
-    """Everything that a daemon listens on."""
+    """Returns all addresses on which a daemon listens."""
     urls = [config.listen.control, config.listen.ticks, config.admin.listen]
     addresses = [parse_address(url) for url in urls if url]
     if config.metrics.address is not None:
@@ -152,8 +152,8 @@ def knocking(
     sources: int = 1,
     started: Callable[[subprocess.Popen[str]], None] = lambda _: None,
 ) -> Iterator[Counter[str]]:
-    """A crowd in a process of its own, which has begun to knock and of which `started` is told; what it has counted is
-    there when it is over.
+    """Runs a crowd in a separate process, which `started` receives and which has begun to connect; yields its counts,
+    which are complete after the block.
     """
     counted: Counter[str] = Counter()
     words = ["--seconds", str(seconds), "--rate", str(rate), "--hold", str(hold), "--sources", str(sources)]

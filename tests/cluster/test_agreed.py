@@ -1,4 +1,4 @@
-"""What one shard has answered, every other one knows when it is asked next, however soon."""
+"""What one shard has answered, every other shard knows at the next request, however soon it comes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Connections = list[AdminConnection]
 
 @pytest.fixture
 def connections(three: list[DevShard]) -> Iterator[Connections]:
-    """One a shard, kept: then the next shard is asked within a quarter of a millisecond."""
+    """One kept connection per shard: then the next shard gets a request within a quarter of a millisecond."""
     made = [AdminConnection(shard.socket, 30) for shard in three]
     yield made
     for connection in made:
@@ -56,7 +56,7 @@ def tell(connection: AdminConnection, command: str, **args: Any) -> dict[str, An
 
 @pytest.fixture
 def graph(three: list[DevShard]) -> Iterator[str]:
-    """A circle's name."""
+    """Yields the name of a circle's graph."""
     nodes = list(range(30))
     with shoal.connect(str(three[0].socket)) as session:
         yield session.load("turns", data=shoal.from_arrays(nodes, [*nodes[1:], 0])).name
@@ -64,10 +64,10 @@ def graph(three: list[DevShard]) -> Iterator[str]:
 
 
 def test_a_run_is_known_and_over_at_every_shard_as_soon_as_at_one(connections: Connections, graph: str) -> None:
-    """Each question goes to the next shard, at once and but once."""
+    """Each request goes to the next shard, at once and only once."""
     turn = cycle(connections)
     for number in range(ROUNDS):
-        next(turn)  # so that each kind of question comes to each shard
+        next(turn)  # so that each kind of request reaches each shard
         name = tell(next(turn), "run start", program="degree", graph=graph)["run"]
         assert tell(next(turn), "run show", run=name)["run"] == name
         ended = tell(next(turn), "run wait", run=name)
@@ -98,7 +98,7 @@ def test_a_paced_run_is_stepped_and_stopped_from_any_shard(connections: Connecti
 
 def test_a_program_is_there_at_every_shard_as_soon_as_at_one(connections: Connections, graph: str) -> None:
     turn = cycle(connections)
-    for number in range(3):  # each starts a process that looks it over
+    for number in range(3):  # each starts a process that checks it
         with_frames = next(turn)
         deployed = with_frames.call("program deploy", {}, [SOURCE.format(number=number).encode()])[0]
         assert tell(next(turn), "program show", program="own-agreed")["digest"] == deployed["digest"]
@@ -126,7 +126,7 @@ def test_a_graph_comes_and_goes_at_every_shard_at_once(three: list[DevShard], co
 
 
 def test_who_was_asleep_has_heard_of_all_before_it_answers(three: list[DevShard], graph: str) -> None:
-    """The question lies there before the daemon goes on, beside what the others have agreed upon meanwhile."""
+    """The request is already waiting when the daemon resumes, along with what the others have agreed on meanwhile."""
     leader = leader_of(three[0])
     awake = next(shard for shard in three if shard.name == leader)
     for sleeper in [shard for shard in three if shard is not awake] * 10:

@@ -1,4 +1,4 @@
-"""All installed algorithms on real daemons, one and three, by the command lines that others build on."""
+"""All installed algorithms on real daemons, one and three, with the command lines that others depend on."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LINES = {
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """nodes.csv and edges.csv of an R-MAT graph; the last nodes have no edge."""
+    """Writes nodes.csv and edges.csv of an R-MAT graph; the last nodes have no edge."""
     folder = tmp_path_factory.mktemp("rmat")
     source, target = rmat(SCALE)
     weight = np.random.default_rng(5).integers(1, 1000, len(source)) / 1000
@@ -91,14 +91,14 @@ ALONE: list[DevShard] = []
 
 
 def _alone(up: Up) -> DevShard:
-    """One daemon by itself, started once."""
+    """Returns a single daemon, started once."""
     if not ALONE:
         ALONE.extend(up(1, encryption="none"))
     return ALONE[0]
 
 
 def test_the_lines_of_the_six(trio: list[DevShard], files: tuple[Path, Path], tmp_path: Path) -> None:
-    """As they stand in the documentation, with a node that nothing leads to."""
+    """As in the documentation, with a node that no edge enters."""
     first, second, _ = trio
     said(first, "graph", "load", "six", "--nodes", str(files[0]), "--edges", str(files[1]), "--undirected")
     source = str(sources(shoal.read_graph(files[0], edges=files[1], undirected=True))["source"])

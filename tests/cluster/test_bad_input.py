@@ -1,6 +1,6 @@
-"""Strangers, noise and mistakes: each is dropped and counted, or told what is wrong; the daemons carry on.
+"""Strangers, noise and mistakes: each is dropped and counted, or gets an error; the daemons keep working.
 
-The fixture `three` checks after every test that the same three processes are still there and hold each other alive.
+The fixture `three` checks after every test that the same three processes still run and see each other alive.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def key_of(shard: DevShard) -> Any:
 
 @contextlib.contextmanager
 def inside(shard: DevShard, plane: str, impostor: DevShard) -> Iterator[zmq.Socket[bytes]]:
-    """A connection with a key that is allowed: the handshake is passed, what follows is nonsense."""
+    """A connection with an allowed key: it passes the handshake, and then sends nonsense."""
     pair = key_of(impostor)
     with push(address(shard, plane), key_of(shard).public, pair.secret, pair.public) as sender:
         yield sender
@@ -89,7 +89,7 @@ def failed_handshakes(shard: DevShard) -> float:
 
 def test_random_bytes(three: list[DevShard], plane: str) -> None:
     before = failed_handshakes(three[0])
-    with tcp(three[0], plane) as connection, contextlib.suppress(OSError):  # it hangs up on us
+    with tcp(three[0], plane) as connection, contextlib.suppress(OSError):  # the daemon hangs up
         connection.sendall(bytes((i * 7919 + 13) % 256 for i in range(100_000)))
         connection.shutdown(socket.SHUT_WR)
         while connection.recv(4096):
@@ -123,7 +123,7 @@ def test_a_key_that_is_not_allowed(three: list[DevShard], plane: str, tmp_path: 
 
 
 def test_a_key_is_allowed_and_taken_back_while_the_daemon_runs(three: list[DevShard], tmp_path: Path) -> None:
-    """SIGHUP reads the list again; a list that cannot be read changes nothing."""
+    """SIGHUP reads the list again; an unreadable list changes nothing."""
     stranger = generate(tmp_path, "stranger")
     pair = load_pair(tmp_path / "stranger.secret_key")
     allowed = config_of(three[0]).security.allowed_keys
@@ -139,7 +139,7 @@ def test_a_key_is_allowed_and_taken_back_while_the_daemon_runs(three: list[DevSh
         wait_for(lambda: three[0].log.read_text().count(told) > said, 10, told)
 
     def knocks() -> bool:
-        """Whether it is let in: then its nonsense is counted, else its key."""
+        """Returns whether it is let in: then its nonsense is counted, otherwise its key."""
         was = {name: summed(three[0], name) for name in ("shoal_dropped_total", "shoal_handshakes_failed_total")}
         with push(address(three[0], "control"), key_of(three[0]).public, pair.secret, stranger.public) as sender:
             sender.send(b"nonsense")
@@ -158,7 +158,7 @@ def test_a_key_is_allowed_and_taken_back_while_the_daemon_runs(three: list[DevSh
 
 
 def test_a_daemon_whose_key_is_not_allowed_does_not_get_in(three: list[DevShard], tmp_path: Path) -> None:
-    """It has everything right but its key: the cluster's name, its members' keys and addresses."""
+    """Only its key is wrong: it has the cluster's name, and its members' keys and addresses."""
     config = config_of(three[0])
     stranger = DevShard(9, three[0].folder.parent / "9s")
     stranger.folder.mkdir()
@@ -201,13 +201,13 @@ NONSENSE = {
     "cluster": [_envelope(cluster="other")],
     "foreign": [_envelope(cluster="dev/a6ff9791bf71d665")],
     "unknown_type": [_envelope(tag=30)],
-    "oversize": [b"\x00" * (9 << 20)],  # a header has 8 MiB at the most
+    "oversize": [b"\x00" * (9 << 20)],  # a header has at most 8 MiB
     "truncated": [],
 }
 
 
 def _with_frames(plane: str) -> list[Any]:
-    """A message whose array is a frame of its own."""
+    """Returns a message whose array is a separate frame."""
     array = (b"\0" * 100_000,)
     if plane == "control":
         return Codec("dev", CONTROL_TYPES).encode(1, "shard-2", 1, RowsReply("q", "", 1, ("int64",), b"", array))
@@ -226,7 +226,7 @@ def test_messages_of_a_peer_that_is_allowed_and_talks_nonsense(three: list[DevSh
 
 
 def test_messages_cut_at_every_byte(three: list[DevShard], plane: str) -> None:
-    """Well begun and cut off: none of them is taken, every one is counted."""
+    """Truncated messages: none is accepted, each is counted."""
     types = CONTROL_TYPES if plane == "control" else TICK_TYPES
     whole = max((_an_example(types, cls) for cls in types.values()), key=len)
     before = summed(three[0], "shoal_dropped_total")
@@ -237,7 +237,7 @@ def test_messages_cut_at_every_byte(three: list[DevShard], plane: str) -> None:
 
 
 def _an_example(types: dict[int, type], cls: type) -> bytes:
-    """A message of that class if it can be made of nothing but numbers and text."""
+    """Returns a message of that class if numbers and texts are enough for it."""
     kinds = {"int": 7, "str": "some text", "float": 0.5, "bool": True, "bytes": b"bytes"}
     with contextlib.suppress(Exception):
         fields = [kinds[str(kind)] for kind in cls.__annotations__.values()]
@@ -257,7 +257,7 @@ def test_a_frame_over_the_limit_ends_its_connection_only(three: list[DevShard], 
 
 
 def test_messages_of_strangers_and_of_other_epochs_on_the_tick_plane(three: list[DevShard]) -> None:
-    """An allowed key, a well-formed message: but under another's name, of no life in the view, or of another view."""
+    """Well-formed messages with an allowed key, but under another's name, of no life in the view, or another view."""
     codec = Codec("dev", TICK_TYPES)
     generation = ask(three[1], "status")["generation"]
     epoch = ask(three[0], "view")["epoch"]
@@ -296,7 +296,7 @@ def test_a_configuration_with_a_typo(three: list[DevShard], tmp_path: Path) -> N
 
 
 def test_a_data_folder_and_a_socket_path_that_a_live_daemon_has(three: list[DevShard], tmp_path: Path) -> None:
-    """Everything else is free: ports of its own. The daemon that has the folder, or the socket, keeps it."""
+    """Everything else is free: it has its own ports. The daemon that has the folder, or the socket, keeps it."""
     ports = ReservedPorts(str(tmp_path))
     text = re.sub(r"127\.0\.0\.1:\d+", lambda _: f"127.0.0.1:{ports.next()}", three[0].config.read_text())
     config, data = three[0].folder / "second.toml", three[0].folder / "data"
@@ -387,18 +387,18 @@ def test_a_name_that_is_taken_or_is_none(three: list[DevShard], deps: str) -> No
                 session.load(name, data=data)
 
 
-# -- a client that talks nonsense --------------------------------------------------------------------------------------
+# -- a client that sends nonsense --------------------------------------------------------------------------------------
 
 
 def lines(shard: DevShard, data: bytes) -> list[bytes]:
-    """What comes back until the daemon hangs up, after we have said all we want to say."""
+    """Sends all data, and returns the lines until the daemon hangs up."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(20)
         client.connect(str(shard.socket))
         client.sendall(data)
         client.shutdown(socket.SHUT_WR)
         told = b""
-        with contextlib.suppress(ConnectionResetError):  # it had heard enough before we had said all
+        with contextlib.suppress(ConnectionResetError):  # it hung up before everything was sent
             while chunk := client.recv(65536):
                 told += chunk
     return told.splitlines()
@@ -472,7 +472,7 @@ def test_a_load_of_garbage(three: list[DevShard]) -> None:
 
 
 def test_a_client_that_goes_away_in_the_middle(three: list[DevShard], deps: str) -> None:
-    """Of a load, of a wait, of an answer."""
+    """In a load, in a wait, in an answer."""
     spec, frames = _spec(shoal.from_arrays([1, 2, 3], [2, 3, 1]))
     request = {"command": "graph load", "args": {"name": "half", "spec": spec}, "frames": [len(f) for f in frames]}
     started = ask(three[0], "run start", program="trial-count", graph=deps, ticks=10**9)

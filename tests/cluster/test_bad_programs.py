@@ -1,4 +1,4 @@
-"""Programs that misbehave where the daemon asks them for something besides their phases: it is their run that fails."""
+"""Programs that misbehave when the daemon calls methods other than their phases: this fails only their run."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Moody(Program):
 
 @pytest.fixture(scope="module")
 def moods(trio: list[DevShard], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
-    """A graph, and the program deployed."""
+    """A graph, with the program deployed."""
     path, nodes = tmp_path_factory.mktemp("programs") / "moody.py", list(range(200))
     path.write_text(SOURCE)
     with shoal.connect(str(trio[0].socket)) as session:
@@ -89,7 +89,7 @@ def moods(trio: list[DevShard], tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def graph(three: list[DevShard], moods: Graph) -> Graph:
-    """The same, and the daemons are looked after."""
+    """The same, with checks of the daemons."""
     return moods
 
 
@@ -116,7 +116,7 @@ def test_its_run_fails_and_no_daemon(graph: Graph, where: str, told: str, how: s
 def test_words_that_are_not_utf_8_fail_the_run_and_are_written_out(
     three: list[DevShard], graph: Graph, where: str
 ) -> None:
-    """They used to end every daemon, and again at each start: the log could not be told how the run had ended."""
+    """They used to end every daemon, at each start again: the log could not record how the run had ended."""
     with pytest.raises(RunFailed, match=r"ValueError: no label caf\\udce9"):
         graph.run("moody", where=where, how="odd", timeout=30)
 
@@ -141,7 +141,7 @@ def test_a_table_that_cannot_be_read_is_an_answer_that_comes_at_once(
 ) -> None:
     run = graph.run("moody", where=where, how=how, timeout=30)
     assert run.result("tick").digest, "columns need none of the program's code"
-    for shard in three:  # whoever holds the first partition
+    for shard in three:  # the shard that holds the first partition
         answer = shoalctl(shard, "--patience", "10s", "run", "table", run.name, "notes")
         assert answer.exit_code == 1
         assert told in answer.stderr
@@ -174,7 +174,7 @@ def test_one_that_hangs_is_named_and_stopped_on_all_shards(
 
 
 def test_one_that_ends_on_one_shard_alone_fails_and_so_does_one_with_columns_of_another_type(graph: Graph) -> None:
-    """Both were waited for without an end."""
+    """The daemons used to wait for both for ever."""
     with pytest.raises(RunFailed, match="shard-2: halted after tick 1 says that the run is over, and on shard shard-"):
         graph.run("moody", where="one shard", ticks=9, timeout=20)
     told = r"keeping the state of tick 2 failed[^|]*collect gives column 'tick' as int32 of shape \(\d+,\): it has"
@@ -186,7 +186,7 @@ def test_one_that_ends_on_one_shard_alone_fails_and_so_does_one_with_columns_of_
 def test_a_run_that_is_stopped_by_force_ends_though_one_shard_never_answers(
     three: list[DevShard], graph: Graph
 ) -> None:
-    """It is in a call that does not come back to Python for a while, and can't be got out of it but by a new life."""
+    """It is in a call that does not return to Python for a while; only a restart gets rid of it."""
     life = ask(three[1], "status")["generation"]
     run = graph.start("trial-sleep", shard="shard-2", phase="advance", tick=1, seconds=30.0)
     wait_for(lambda: ask(three[0], "barrier", run=run.name)["runs"][0]["missing"] == ["shard-2"], 10, "the others wait")

@@ -1,4 +1,4 @@
-"""One script, on a laptop and on a cluster: the same results, the same errors, by changing one line."""
+"""One script, on a laptop and on a cluster: the same results, the same errors, with one changed line."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def session(request: pytest.FixtureRequest) -> Iterator[Session]:
 
 
 def script(session: Session, files: Path) -> dict[str, Any]:
-    """From arrays, from networkx and from files: what comes out of each."""
+    """Returns the results of graphs from arrays, from networkx and from files."""
     found: dict[str, Any] = {}
     edges = [(i, (i * 7 + 3) % 50) for i in range(50)] + [(1, 1), (2, 3), (2, 3)]
     arrays = session.load("arrays", data=shoal.from_arrays([s for s, _ in edges], [t for _, t in edges]))
@@ -78,7 +78,7 @@ def test_one_script_gives_the_same_everywhere(session: Session, files: Path) -> 
 
 
 def test_what_is_loaded_at_once_is_loaded_or_refused(three: list[DevShard]) -> None:
-    """A dozen from each shard: whoever is told that it is there can run on it."""
+    """A dozen loads from each shard: a client that is told that a graph is loaded can run on it."""
     data = shoal.from_arrays(list(range(500)), [(i * 7 + 3) % 500 for i in range(500)])
 
     def load(number: int) -> str:
@@ -218,7 +218,7 @@ def test_interrupts_at_random_moments(session: Session) -> None:
         with InterruptAfter(chance.uniform(0.0002, 0.03)) as interrupt:
             if i % 4 == 0:
                 session.load(f"h-{i}", data=large)
-            elif i % 10 == 3:  # only so many results are kept
+            elif i % 10 == 3:  # only this many results are kept
                 graph.run(Count, ticks=1)
             while True:
                 first.show() if i % 2 else first.result("tick")
@@ -230,5 +230,5 @@ def test_interrupts_at_random_moments(session: Session) -> None:
     assert long.stop().wait(60).state == "stopped"
     ours = [run for run in session.runs() if run.show()["load"] == graph.load]
     assert len(ours) >= 3
-    for run in ours:  # those whose start was interrupted go on or were never begun
+    for run in ours:  # those whose start was interrupted are in progress or never began
         assert run.wait(60).state in ("completed", "stopped")

@@ -1,4 +1,4 @@
-"""The knowledge colony on real daemons: tables and rankings as in one process, though one is killed half-way."""
+"""The knowledge colony on real daemons: tables and rankings as in one process, although one is killed half-way."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def told(run: Run) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def expected(glosses: GraphData) -> dict[str, Any]:
-    """Where nothing happens, and nothing is cut."""
+    """Returns the results without faults and without a cut."""
     with shoal.local() as session:
         found = told(session.load("glosses", data=glosses).run("knowledge", ticks=TICKS, **PARAMS))
     assert all(found["figures"][name] for name in ("insights", "anomalies", "moved", "edges_let_go"))

@@ -1,4 +1,4 @@
-"""The command lines that others build on, as they stand, in processes of their own; and the socket without shoalctl."""
+"""The command lines that others depend on, as documented, in separate processes; and the socket without shoalctl."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHOALCTL = (str(SCRIPTS / "shoalctl"),) if (SCRIPTS / "shoalctl").exists() else 
 
 
 def line(text: str, status: int = 0) -> str:
-    """What a line prints; it begins with shoalctl."""
+    """Returns what a line prints; it begins with shoalctl."""
     words = text.split()
     assert words[0] == "shoalctl"
     ended = subprocess.run([*SHOALCTL, *words[1:]], capture_output=True, text=True, timeout=90, check=False)
@@ -90,7 +90,7 @@ def test_every_command_has_a_page_and_json(three: list[DevShard], deps: str, wor
 
 
 def test_the_ring_lists_who_holds_what(three: list[DevShard], deps: str) -> None:
-    """A primary and one replica, as two copies of everything were asked for; and all tell the same."""
+    """There is a primary and one replica, as two copies were requested; and all shards answer alike."""
     rows = said(three[0], "ring", "--graph", deps)["partitions"]
     assert [row["partition"] for row in rows] == list(range(64))
     names = {shard.name for shard in three}
@@ -120,7 +120,7 @@ def test_waiting_too_short_is_a_failure_and_the_run_goes_on(three: list[DevShard
     assert said(three[2], "run", "show", run)["state"] == "running"
     assert said(three[2], "run", "stop", run)["state"] == "stopped"
     after = shoalctl(three[1], "run", "wait", run, "--json")
-    assert after.exit_code == 1  # it was waited for to complete, and did not
+    assert after.exit_code == 1  # the command waited for its completion, which did not come
     assert json.loads(after.stdout)["state"] == "stopped"
 
 
@@ -155,7 +155,7 @@ def test_a_whole_column_to_a_file(three: list[DevShard], deps: str, tmp_path: Pa
 
 
 def exchange(shard: DevShard, said: bytes) -> bytes:
-    """As `echo … | socat - UNIX-CONNECT:…` does it: say, half-close, read to the end."""
+    """Works as `echo … | socat - UNIX-CONNECT:…`: sends, half-closes, reads to the end."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(20)
         client.connect(os.fspath(shard.socket))
@@ -187,7 +187,7 @@ def test_many_lines_on_one_connection(three: list[DevShard], deps: str) -> None:
 
 
 def test_a_wait_answers_after_the_other_side_has_said_all(three: list[DevShard], deps: str) -> None:
-    """A half-close is not a hangup: the answer still comes."""
+    """A half-close is not a hang-up: the answer still comes."""
     run = said(three[0], "run", "start", "trial-sleep", "--graph", deps, "--param", "seconds=0.3")["run"]
     answer = json.loads(exchange(three[1], json.dumps({"command": "run wait", "args": {"run": run}}).encode() + b"\n"))
     assert answer["result"]["state"] == "completed"

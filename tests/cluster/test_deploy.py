@@ -1,4 +1,4 @@
-"""Programs that are deployed to real daemons: brought, run, replaced, removed, and got out of when they hang."""
+"""Programs deployed to real daemons: deployed, run, replaced, removed, and interrupted when they hang."""
 
 from __future__ import annotations
 
@@ -124,11 +124,11 @@ def test_a_run_keeps_the_version_that_it_began_with(three: list[DevShard], graph
 def test_a_program_that_hangs_is_named_and_stopped_and_nothing_else(
     three: list[DevShard], graph: Graph, file: Path
 ) -> None:
-    """On one shard of three it does not return. That one's daemon answers, and its other runs go on, afterwards."""
+    """It does not return on one shard of three. That shard's daemon answers, and its other runs continue afterwards."""
     with shoal.connect(str(three[0].socket)) as session:
         session.deploy(file)
         beside = graph.start("trial-count", ticks=10**9)
-        for force in (False, True):  # 400 ms is this cluster's phase timeout, and so its patience with a stop
+        for force in (False, True):  # 400 ms is this cluster's phase timeout, and so its limit for a stop
             run = graph.start("wave", hangs_on="shard-3")
             wait_for(lambda run=run: run.show()["tick"] == 2, 10, "the tick before")  # type: ignore[misc]
             late = wait_for(

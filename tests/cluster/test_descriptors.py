@@ -1,4 +1,4 @@
-"""Daemons with few file descriptors, flooded on all their ports at once: they live, and serve whom they should."""
+"""Daemons with few file descriptors, flooded on all their ports at once: they survive, and serve their clients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECONDS = 6.0
 
 
 class FewDescriptors(OpenToOperators):
-    """The same daemons in a shell that lets them open few files."""
+    """The same daemons in a shell that limits open files."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -36,7 +36,7 @@ def far(ground: Path, up: Up) -> Far:
 
 
 def scraped(page: str) -> str:
-    """What a scrape finds; nothing if it lost its place in a full house."""
+    """Returns the scraped metrics; nothing if a full daemon dropped its connection."""
     try:
         with urllib.request.urlopen(page, timeout=10) as answer:
             return str(answer.read(), "utf-8")
@@ -45,8 +45,9 @@ def scraped(page: str) -> str:
 
 
 def test_a_flood_of_all_ports_at_once(far: Far) -> None:
-    """More than the limit on each port, and a thousand new ones a second: the run goes on and nobody is missed, who
-    asks is answered at every port, and the log has a line a port."""
+    """More connections than the limit on each port, and a thousand new ones per second: the run goes on, no member is
+    missing, every port answers, and the log has one line per port.
+    """
     one, two, _ = far.shards
     alive = lives(far.shards)
     with counting(two, "pond") as run:
@@ -80,7 +81,7 @@ def test_a_flood_of_all_ports_at_once(far: Far) -> None:
 def test_too_few_are_a_sentence(far: Far) -> None:
     command = f'ulimit -n 128; exec {sys.executable} -m daemon --config "$0"'
     folder = far.shards[0].folder
-    own = folder / "own.toml"  # beside the other, whose data folder is in use
+    own = folder / "own.toml"  # next to the other, whose data folder is in use
     own.write_text(far.shards[0].config.read_text().replace('data = "data"', 'data = "own"'))
     ended = subprocess.run(
         ["/bin/sh", "-c", command, str(own)], capture_output=True, text=True, timeout=60, check=False

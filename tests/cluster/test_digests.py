@@ -1,4 +1,4 @@
-"""The promise: the same answer, to the bit, on real daemons and in one process, on any number of shards."""
+"""The promise: bit-identical results on real daemons and in one process, on any number of shards."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def digests(session: Session, graph: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def expected(debian: GraphData) -> dict[str, str]:
-    """In this process, on one shard."""
+    """Computed in this process, on one shard."""
     with shoal.local() as session:
         session.load("deps", data=debian)
         return digests(session, "deps")

@@ -1,4 +1,4 @@
-"""Disks of real daemons that go back, fill up, and have room again."""
+"""Disks of real daemons that go back, fill up, and get room again."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def small(ground: Path) -> Iterator[tuple[TrialCluster, list[SmallDisk]]]:
 def test_what_small_disks_have_no_room_for_is_refused_and_room_brings_all_back(
     small: tuple[TrialCluster, list[SmallDisk]],
 ) -> None:
-    """A load, runs, a full disk, a start on it, a drop: each is done or refused in words, and no daemon ends."""
+    """A load, runs, a full disk, a start on it, a drop: each succeeds or gets an error, and no daemon ends."""
     cluster, disks = small
     shards = cluster.shards()
     wait_for(lambda: well(shards), BACK_SECONDS, "all three in one view")
@@ -127,7 +127,7 @@ def test_what_small_disks_have_no_room_for_is_refused_and_room_brings_all_back(
 
 
 def _says_full(shard: DevShard, disk: SmallDisk) -> bool:
-    """Whoever fills it takes the reserve, too, which the daemon may release for a decision at any moment."""
+    """Filling also takes the reserve, which the daemon may release for a decision at any time."""
     disk.fill()
     return bool(ask(shard, "status")["disk"]["state"] == "full")
 

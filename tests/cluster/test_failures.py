@@ -1,7 +1,7 @@
-"""Daemons that are killed, paused, cut off from power, left without a majority or without room on their disk, in a run.
+"""Daemons that are killed, paused, powered off, left without a majority or without disk space, during a run.
 
-The run ends with the digest that it has where nothing happens. Three daemons with two copies of everything serve all
-the stories; each of them leaves the three well behind.
+The run ends with the digest of an undisturbed run. All tests share three daemons with two copies of everything, and
+leave them healthy.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ TICKS = 250
 INTERVAL = 0.01
 CHECKPOINT = 20
 DAMPING = 0.999
-"""Ranks that go round in circles, and lose a thousandth each time: no two ticks have the same."""
+"""Ranks that go around in circles, and lose a thousandth each time: no two ticks have the same."""
 
 
 @pytest.fixture(scope="module")
 def restless() -> GraphData:
-    """A circle, and as many nodes outside that point into it, here more and there less."""
+    """A circle, and as many nodes outside that point into it, in varying density."""
     half = 400
     nodes = range(2 * half)
     return shoal.from_arrays(list(nodes), [(n + 1) % half if n < half else n * n % half for n in nodes])
@@ -56,7 +56,7 @@ def restless() -> GraphData:
 
 @pytest.fixture(scope="module")
 def expected(restless: GraphData) -> str:
-    """What the run gives where nothing happens to it."""
+    """The digest of an undisturbed run."""
     with shoal.local() as session:
         graph = session.load("restless", data=restless)
         digests = [
@@ -68,7 +68,7 @@ def expected(restless: GraphData) -> str:
 
 @pytest.fixture(scope="module")
 def at_checkpoints(restless: GraphData) -> dict[int, str]:
-    """The digests after those ticks of it that are checkpoints, and after the last."""
+    """The digests after those of its ticks that are checkpoints, and after the last."""
     found = {}
     with shoal.local() as session:
         run = session.load("restless", data=restless).start(
@@ -94,7 +94,7 @@ def cluster(ground: Path, restless: GraphData) -> Iterator[TrialCluster]:
 
 @pytest.fixture
 def three(cluster: TrialCluster) -> Iterator[list[DevShard]]:
-    """They are well before, and have to be after the test."""
+    """They are healthy before, and must be after the test."""
     shards = cluster.shards()
     yield shards
     wait_for(lambda: well(shards), 30, "all three well again")
@@ -119,7 +119,7 @@ def reaches(shard: DevShard, run: str, tick: int) -> None:
 
 
 def completes(shards: Sequence[DevShard], run: str, expected: str) -> None:
-    """All say that it has completed, and give the same result as one that nothing has happened to."""
+    """Asserts that all daemons report completion, with the same result as an undisturbed run."""
     for shard in shards:
         shown = ask(shard, "run wait", run=run, timeout_seconds=60)
         assert (shown["state"], shown["tick"], shown["error"]) == ("completed", TICKS, None)
@@ -128,7 +128,7 @@ def completes(shards: Sequence[DevShard], run: str, expected: str) -> None:
 
 
 def reads_checkpoints(shard: DevShard, run: str, expected: dict[int, str]) -> None:
-    """While it goes on, or waits to; an answer may wait for the next view."""
+    """Reads a run in progress, or one that waits to continue; an answer may have to wait for the next view."""
     seen = []
     while len(seen) < 3 and ask(shard, "run show", run=run)["state"] == "running":
         said = ask(shard, "run result", run=run, column="rank")
@@ -139,7 +139,7 @@ def reads_checkpoints(shard: DevShard, run: str, expected: dict[int, str]) -> No
 
 
 def resumed(shard: DevShard, run: str, since: int = 0) -> list[int]:
-    """After which ticks a run has begun on a shard, as its log has it."""
+    """Returns the ticks after which a run has resumed on a shard, according to its log."""
     said = shard.log.read_text()[since:]
     return [int(tick) for tick in re.findall(rf"run {run} on graph restless begins after tick (\d+)", said)]
 
@@ -156,7 +156,7 @@ def state_at(shard: DevShard, of: DevShard) -> str:
 
 
 def leading(three: Sequence[DevShard]) -> tuple[DevShard, list[DevShard]]:
-    """The tick leader, and the others."""
+    """Returns the tick leader, and the others."""
     leader = next(shard for shard in three if shard.name == leader_of(three[0]))
     return leader, [shard for shard in three if shard != leader]
 
@@ -179,9 +179,9 @@ def readiness(shard: DevShard) -> tuple[int, str]:
 def test_one_is_killed_in_a_run(
     cluster: TrialCluster, three: list[DevShard], expected: str, at_checkpoints: dict[int, str], whom: str
 ) -> None:
-    """The others go on without it; started again, it is one of them with what is on its own disk.
+    """The others continue without it; after a restart it is a member again, with the data on its own disk.
 
-    Whoever reads the run meanwhile sees a checkpoint of it, and never another thing.
+    Readers of the run meanwhile see one of its checkpoints, never anything else.
     """
     leader, followers = leading(three)
     victim = leader if whom == "the leader" else followers[0]
@@ -220,7 +220,7 @@ def test_one_is_killed_in_a_run(
 
 @pytest.mark.parametrize("whom", ["a follower", "the leader"])
 def test_one_is_paused_in_a_run(cluster: TrialCluster, three: list[DevShard], expected: str, whom: str) -> None:
-    """For long enough to be taken for dead: the others go on, and when it goes on itself, it is one of them again."""
+    """Long enough to be declared dead: the others continue, and once it resumes, it is a member again."""
     leader, followers = leading(three)
     victim = leader if whom == "the leader" else followers[1]
     rest = without(three, victim)
@@ -258,7 +258,7 @@ def test_one_is_asked_to_go_in_a_run(cluster: TrialCluster, three: list[DevShard
 
 
 def test_the_power_of_all_is_cut_in_a_run(cluster: TrialCluster, three: list[DevShard], expected: str) -> None:
-    """Everything that was told is on disk: graph, old results, and the run, which goes on by itself."""
+    """Everything that was answered is on disk: graph, old results, and the run, which continues by itself."""
     old = str(ask(three[0], "run start", program="degree", graph="restless")["run"])
     digest = ask(three[0], "run wait", run=old) and ask(three[0], "run result", run=old)["digest"]
     known = {row["run"]: row["state"] for row in ask(three[0], "run list")["runs"]}
@@ -319,7 +319,7 @@ def test_one_of_three_decides_nothing_and_need_not_be_restarted(
 def test_a_disk_that_is_full_ends_a_run_in_words_and_no_daemon(
     cluster: TrialCluster, three: list[DevShard], expected: str
 ) -> None:
-    """And an empty disk under an old name is a new member; with its old disk the shard comes back as itself."""
+    """An empty disk under an old name is a new member; with its old disk the shard returns as itself."""
     if why := why_not():
         pytest.skip(why)
     rest, victim = three[:2], three[2]
@@ -357,5 +357,5 @@ def _over(shard: DevShard, run: str) -> dict[str, Any] | None:
 
 
 def serves(shard: DevShard, of: DevShard) -> bool:
-    """Whether a shard is primary of something, as another sees it."""
+    """Whether a shard is primary of some partition, according to another."""
     return any(row["primary"] == of.name for row in ask(shard, "ring", graph="restless")["partitions"])

@@ -1,4 +1,4 @@
-"""Programs that would end their daemons again at every start: their runs fail by name, and the cluster goes on."""
+"""Programs that would end their daemons at every start: their runs fail with an error, and the cluster continues."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ Up = Callable[..., list[DevShard]]
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its file."""
+    """The program's file."""
     path = tmp_path_factory.mktemp("programs") / "fatal.py"
     path.write_text(SOURCE)
     return path
@@ -74,7 +74,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def pair(up: Up, program: Path) -> list[DevShard]:
-    """Two daemons with a graph and the program, and a short patience."""
+    """Two daemons with a graph and the program, and short time limits."""
     shards = up(2, SETTINGS)
     deployed(shards[0], program)
     return shards
@@ -88,13 +88,13 @@ def deployed(shard: DevShard, program: Path) -> None:
 
 
 def error_of(shard: DevShard, run: str) -> str:
-    """What a failed run says; empty as long as it has not failed, or nobody answers."""
+    """Returns the error of a failed run; empty until it has failed, or if the daemon does not answer."""
     answer = shoalctl(shard, "--patience", "2s", "run", "show", run)
     return answer.output if answer.exit_code == 0 and "failed" in answer.output else ""
 
 
 def test_a_program_that_holds_the_interpreter_fails_its_run(pair: list[DevShard]) -> None:
-    """The daemons begin anew by themselves, as the processes that they are, and what else there is goes on."""
+    """The daemons restart by themselves within their processes, and everything else continues."""
     pids = [shard.pid() for shard in pair]
     run = said(pair[0], "run", "start", "fatal", "--graph", "ring", "--param", "where=advance")["run"]
     told = wait_for(lambda: error_of(pair[0], run), 60, "the run has failed")
@@ -107,7 +107,7 @@ def test_a_program_that_holds_the_interpreter_fails_its_run(pair: list[DevShard]
 
 
 def test_a_program_that_cannot_be_interrupted_is_got_rid_of(pair: list[DevShard]) -> None:
-    """It lets others run, and holds up all other runs: the daemons begin anew once its run is to end."""
+    """It lets other threads run, but holds up all other runs: the daemons restart once its run must end."""
     pids = [shard.pid() for shard in pair]
     words = ("run", "start", "fatal", "--graph", "ring", "--param", "where=advance", "--param", "how=stay")
     run = said(pair[0], *words)["run"]

@@ -1,4 +1,4 @@
-"""Five daemons that keep two copies: the command lines of an operator who breaks one, and the loss of both copies."""
+"""Five daemons with two copies: an operator's command lines when one daemon fails, and the loss of both copies."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def five(ground: Path) -> Iterator[DevCluster]:
 
 
 def test_one_of_five_is_killed_and_started_again_in_a_run(five: DevCluster, debian: GraphData) -> None:
-    """Every line as it stands, in a process of its own."""
+    """Each command line, exactly as documented, in a separate process."""
     folder, first = five.folder, five.shards()[0].socket
 
     def told(words: str) -> Any:
@@ -61,7 +61,7 @@ def _placed(shard: DevShard, graph: str) -> list[tuple[str, ...]]:
 
 
 def test_both_copies_are_lost_and_the_graph_waits_for_one(five: DevCluster) -> None:
-    """A graph that has lost partitions is halted, by name; nothing is made up, and nothing has to be done but that."""
+    """A graph that lost partitions is halted, with an error; nothing is invented, and it only needs one holder back."""
     shards = five.shards()
     nodes = list(range(600))
     data = shoal.from_arrays(nodes, [(n + 1) % 300 if n < 300 else n * n % 300 for n in nodes])

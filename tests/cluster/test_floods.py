@@ -1,6 +1,6 @@
-"""A member that sends as fast as it can, over a key that is allowed, to a daemon with default limits.
+"""A member with an allowed key floods a daemon that has default limits.
 
-What the daemon holds is bounded, it answers its operators meanwhile, its run goes on, and what is dropped is counted.
+The daemon's memory is bounded, it still answers its operators, its run continues, and it counts what it drops.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from tests.cluster.trial import ask, config_of, counting, long_turns, summed, wa
 
 MIB = 1 << 20
 GROWTH_MAX = 400 * MIB
-"""The budgets of both planes' queues are 256 MiB each, of which a flood uses one; beside it the messages at hand."""
+"""The budgets of both planes' queues are 256 MiB each; a flood uses one, plus the messages being processed."""
 FLOOD_SECONDS = 0.8
 ANSWER_SECONDS = 5.0
 TURN_SECONDS = "0.1"
-"""Of the loop's own processor time. Single messages cost milliseconds, and a turn ends once some have passed."""
+"""Of the loop's own processor time. Single messages cost milliseconds, and a turn ends after some."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def pair(up: Up) -> list[DevShard]:
 
 @pytest.fixture(scope="module")
 def run(pair: list[DevShard]) -> Iterator[str]:
-    """A run that goes on meanwhile."""
+    """A run in progress meanwhile."""
     with counting(pair[0], "ring") as run:
         yield run
 
@@ -59,7 +59,7 @@ def tick(shard: DevShard, run: str) -> int:
 
 
 def messages(kind: str, plane: str, generation: int, epoch: int) -> Iterator[list[Any]]:
-    """What is sent, for ever."""
+    """Yields what is sent, for ever."""
     codec = Codec("dev", CONTROL_TYPES if plane == "control" else TICK_TYPES)
 
     def sealed(message: object) -> list[Any]:
@@ -149,7 +149,7 @@ def test_a_flood(pair: list[DevShard], run: str, plane: str, kind: str) -> None:
 
 
 def test_clients_that_send_and_never_read(pair: list[DevShard], run: str) -> None:
-    """Of the admin socket: each is left to its own full buffer; one that never ends its lines has no turn too many."""
+    """On the admin socket: each only fills its own buffer; one that never ends its lines gets no extra turn."""
     shard = pair[0]
     before, begun = memory(shard), tick(shard, run)
     ask_all = (json.dumps({"command": "metrics"}) + "\n").encode() * 50
@@ -204,7 +204,7 @@ LINES = {
 
 @pytest.mark.parametrize("kind", LINES)
 def test_one_line_on_the_admin_socket_holds_up_nothing(pair: list[DevShard], kind: str) -> None:
-    """A megabyte of plain words used to cost seven seconds, and the shard was convicted meanwhile."""
+    """A megabyte of plain words used to cost seven seconds, during which the shard was convicted."""
     shard = pair[0]
     before = long_turns(shard, "0.025")
     for _ in range(5):

@@ -1,6 +1,6 @@
-"""Data folders that a daemon must not use: it ends with status 1 and a sentence, and leaves them as they are.
+"""Data folders that a daemon must not use: it exits with status 1 and an error, and leaves them unchanged.
 
-`tests/daemon/store` tries every way; here a daemon is started on a few, as somebody who has mixed up two would.
+`tests/daemon/store` tries every case; here a daemon starts on a few, as after a mix-up by an operator.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Spoil = Callable[[DevShard], None]
 
 @pytest.fixture(scope="module")
 def lone(ground: Path) -> Iterator[DevShard]:
-    """A shard that has been somebody, and is not there now."""
+    """A shard that has run before, and is not running now."""
     cluster = DevCluster(ground / "folders")
     try:
         (shard,) = cluster.up(1, "none", 60)
@@ -41,7 +41,7 @@ def database(shard: DevShard) -> Path:
 
 
 def torn(shard: DevShard) -> None:
-    """Some bytes of SQLite's header are flipped: page size, versions, fractions (its file format, section 1.3)."""
+    """Flips some bytes of SQLite's header: page size, versions, fractions (its file format, section 1.3)."""
     with database(shard).open("r+b") as file:
         file.seek(16)
         flipped = bytes(byte ^ 0xFF for byte in file.read(8))
@@ -108,7 +108,7 @@ def is_refused(shard: DevShard) -> bool:
 
 
 def test_a_stale_socket_is_replaced_and_a_killed_one_comes_back_in_a_new_life(lone: DevShard) -> None:
-    """kill -9 leaves socket and lock lying there; the next start takes them over, with the folder."""
+    """kill -9 leaves socket and lock behind; the next start takes them over, with the folder."""
     lives: list[dict[str, Any]] = []
     for end in (signal.SIGKILL, signal.SIGTERM):
         with lone.log.open("ab") as log, subprocess.Popen([*SHOALD, lone.config], stderr=log) as process:

@@ -1,4 +1,4 @@
-"""Real daemons return the golden results that are written down for `shoal.local`."""
+"""Real daemons return the golden results that are recorded for `shoal.local`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from daemon.cli.dev_cluster import DevShard
 from tests.golden.digests import REWRITE, golden, results
 
 HANDFUL = ("cdlp", "kcore", "knowledge", "pagerank", "ppr", "triangles", "wcc")
-"""Between them they use ghosts, lists, channels, mail, float aggregates, figures and tables. Without weights: the graph
-of the shared cluster has none."""
+"""Together they use ghosts, lists, channels, mail, float aggregates, figures and tables. They use no weights, because
+the shared cluster's graph has none.
+"""
 
 
 @pytest.mark.parametrize("program", HANDFUL)

@@ -1,4 +1,4 @@
-"""A member that means harm and strangers, at three daemons with a run going on; `tests.cluster.siege` is longer."""
+"""A hostile member and strangers attack three daemons during a run; `tests.cluster.siege` takes longer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.cluster.trial import ask, counting, leader_of, lives, summed, wait_fo
 
 SECONDS = 4.0
 REPEATED, RESIDENT_BYTES_MAX = 150, 64 << 20
-"""How often a chunk of the largest size is sent, and by how much a daemon's memory may rise of all that is sent."""
+"""How often a chunk of the largest size is sent, and how much a daemon's memory may grow from all of them."""
 RATE = 300.0
 
 
@@ -33,8 +33,9 @@ def shards(ground: Path, up: Up) -> list[DevShard]:
 
 
 def test_a_hostile_member_and_strangers(shards: list[DevShard]) -> None:
-    """Nobody ends or is missed, the run goes on at more than half its rate even on a machine that the attackers share,
-    and the log says who it was: a line a minute and port."""
+    """No daemon ends or is missing, the run keeps over half its rate even on a machine shared with the attackers, and
+    the log says who it was: one line per minute and port.
+    """
     before = lives(shards)
     key = shards[0].folder.parent / f"{HOSTILE}.secret_key"
     with counting(shards[0], "siege") as run:
@@ -60,8 +61,9 @@ def test_a_hostile_member_and_strangers(shards: list[DevShard]) -> None:
 
 
 def test_one_who_speaks_with_a_members_own_key(shards: list[DevShard]) -> None:
-    """Of the view and in its present life: that one can ruin what is computed, but ends no daemon, and once it is
-    silent all is as it was."""
+    """With a valid key, in the view and in its present life, it can ruin what is computed, but ends no daemon, and once
+    it is silent everything is as before.
+    """
     before, twin = lives(shards), shards[2]
     key = twin.folder / f"{twin.name}.secret_key"
     with counting(shards[0], "siege") as run:
@@ -75,11 +77,12 @@ def test_one_who_speaks_with_a_members_own_key(shards: list[DevShard]) -> None:
             wait_for(lambda: ask(shards[1], "run show", run=run)["tick"] > tick, 20, "the run goes on")
 
 
-# -- snapshots that nobody has taken -----------------------------------------------------------------------------------
+# -- forged snapshots
+# ---------------------------------------------------------------------------------------------------
 
 
 def forged(term: int, index: int) -> dict[str, list[InstallSnapshot]]:
-    """Pieces of a snapshot of what never was, as no leader sends them."""
+    """Returns pieces of a forged snapshot, as no leader sends them."""
     bodies = tuple(bytes([number]) * 50_000 for number in range(1, 5))
     header = Snapshot(index, term, Configuration.of(["mallory/1"]), bodies).header
     good = [InstallSnapshot(term, header, number, body) for number, body in enumerate(bodies)]
@@ -107,14 +110,14 @@ def forged(term: int, index: int) -> dict[str, list[InstallSnapshot]]:
 
 
 def put_together(shard: DevShard) -> float:
-    """How many snapshots it was sent as a whole, and could not read."""
+    """Returns how many complete snapshots it received but could not read."""
     return summed(shard, "shoal_events_total", event="consensus_snapshots_unsound")
 
 
 @pytest.mark.parametrize("who", ["a stranger to the view", "a follower", "the leader"])
 def test_forged_pieces_of_a_snapshot(shards: list[DevShard], who: str) -> None:
-    """With a valid key: nobody ends, keeps what it was sent, or takes it for what was decided. From whoever does not
-    lead, nothing is even put together.
+    """With a valid key: no daemon ends, keeps what it received, or accepts it as decided. From a sender that does not
+    lead, the pieces are not even assembled.
     """
     wait_for(lambda: well(shards), 60, "all three in one view")
     leader = next(shard for shard in shards if shard.name == leader_of(shards[0]))

@@ -1,4 +1,4 @@
-"""Whose a name is, and which cluster a daemon belongs to: neither is a matter of who says so."""
+"""Who owns a name, and which cluster a daemon belongs to: neither depends on who claims it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.cluster.trial import TrialCluster, ask, config_of, shoalctl, summed, 
 
 FOLDERS = itertools.count()
 FORGED_BYTES_MAX = 4 << 20
-"""More than a daemon takes."""
+"""More than a daemon accepts."""
 
 
 def names(shard: DevShard, state: str = "alive") -> list[str]:
@@ -40,7 +40,7 @@ def rewritten(shard: DevShard, *changes: tuple[str, str]) -> None:
 
 @pytest.fixture
 def clusters(ground: Path) -> Iterator[Any]:
-    """Make dev clusters, to be started by the test; they are stopped after it."""
+    """Creates dev clusters, which the test starts; they are stopped after it."""
     made: list[DevCluster] = []
 
     def make(count: int, encryption: str = "none") -> DevCluster:
@@ -56,7 +56,7 @@ def clusters(ground: Path) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def forger(liar: DevShard, to: DevShard) -> Iterator[Callable[[Any], None]]:
-    """Sends messages to a shard in the name of another and with its key."""
+    """Sends messages to a shard in another's name and with its key."""
     pair = load_pair(liar.folder / f"{liar.name}.secret_key")
     with speaker(pair, ask(liar, "status")["generation"], to) as send:
         yield send
@@ -64,7 +64,7 @@ def forger(liar: DevShard, to: DevShard) -> Iterator[Callable[[Any], None]]:
 
 @contextlib.contextmanager
 def speaker(pair: KeyPair, generation: int, to: DevShard) -> Iterator[Callable[[Any], None]]:
-    """Sends messages to a shard as whoever has that key, in that life; bytes as they are."""
+    """Sends messages to a shard with that key, in that life; bytes are sent unchanged."""
     codec = Codec("dev", CONTROL_TYPES, WireLimits(header_bytes_max=FORGED_BYTES_MAX))
 
     def send(message: Any) -> None:
@@ -82,7 +82,7 @@ def speaker(pair: KeyPair, generation: int, to: DevShard) -> Iterator[Callable[[
 
 
 def test_a_member_that_forges_later_lives_of_another_ends_nobody(three: list[DevShard]) -> None:
-    """It has a key of its own, and says of the third what only the third could: to the third, and to the first."""
+    """With its own key, it claims of the third what only the third could: to the third, and to the first."""
     forged = []
     for number, status in enumerate((ALIVE, DEAD, LEFT)):
         (row,) = (row for row in ask(three[0], "members")["members"] if row["name"] == "shard-3")
@@ -107,7 +107,7 @@ def test_a_member_that_forges_later_lives_of_another_ends_nobody(three: list[Dev
 
 
 def test_a_member_that_says_that_another_has_ended_changes_no_view(three: list[DevShard]) -> None:
-    """In the words that would be right if it had: its generation, its newest incarnation, again and again."""
+    """It repeatedly sends the right message for that: the member's generation and newest incarnation."""
     said = len(three[0].log.read_text())
     epoch = ask(three[0], "status")["epoch"]
 
@@ -153,7 +153,7 @@ def test_a_copy_of_a_machine_waits_until_the_first_one_is_gone(clusters: Any) ->
 
 
 def test_two_clusters_that_hear_each_other_stay_two(clusters: Any) -> None:
-    """All of the same names and without keys: one has a wrong seed, and comes up where one of the others was."""
+    """Same names, no keys: one daemon has a seed of the other cluster, and the address of its killed member."""
     ours, theirs = clusters(2), clusters(2)
     for cluster in (ours, theirs):
         cluster.up(2, "none", UP_SECONDS)

@@ -1,4 +1,4 @@
-"""A stranger's first quarter of an hour: a new program of each style, as it stands, here and on a cluster."""
+"""A newcomer's first quarter of an hour: a new program of each style, unchanged, in this process and on a cluster."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def graph(three: list[DevShard]) -> Iterator[Graph]:
 
 
 def digest(run: Run, style: str) -> str:
-    """Of what a template computes."""
+    """Returns the digest of what a template computes."""
     if style == "colony":
         table = run.table_rows("edges")
         assert len(table)

@@ -1,4 +1,4 @@
-"""Operators from another machine, at real daemons: what they may, what they may not, and how they lose it again."""
+"""Operators on another machine with real daemons: what they may do, what they may not, and how they lose access."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NODES = 400
 
 
 class OpenToOperators(TrialCluster):
-    """Daemons that listen for operators; two of them are known: carol and dave."""
+    """Daemons that listen for operators; they know two: carol and dave."""
 
     def _make(self, shards: Any, encryption: str, replicas: int) -> None:
         super()._make(shards, encryption, replicas)
@@ -52,7 +52,7 @@ class OpenToOperators(TrialCluster):
 
 @dataclass
 class Far:
-    """An operator's machine: keys, and addresses."""
+    """An operator's machine: keys and addresses."""
 
     shards: list[DevShard]
     name: str = "carol"
@@ -110,7 +110,7 @@ def files(tmp_path: Path) -> Path:
 
 
 def test_a_whole_piece_of_work_from_afar(far: Far, files: Path) -> None:
-    """Loaded, deployed, run, waited for and read at one daemon; and the very same bytes at another's own socket."""
+    """Loads, deploys, runs, waits and reads at one daemon; another's own socket returns the same bytes."""
     near = far.shards[1]
     assert far.said("status")["shard"] == "shard-1"
     assert far.said("status", number=1)["shard"] == "shard-2"

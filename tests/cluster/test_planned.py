@@ -1,4 +1,4 @@
-"""Planned work on real daemons: none of it changes what a run computes, and nothing of it waits in vain."""
+"""Planned operations on real daemons: none changes what a run computes, and none waits in vain."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Made = Callable[..., TrialCluster]
 
 
 class RestoredCluster(TrialCluster):
-    """Its first daemon is started with a backup."""
+    """A cluster whose first daemon starts with a backup."""
 
     backup: Path
 
@@ -54,7 +54,7 @@ class RestoredCluster(TrialCluster):
 
 @pytest.fixture
 def make(ground: Path) -> Iterator[Made]:
-    """A cluster of this test's own, which may stop and start its daemons."""
+    """Creates a cluster for this test alone, which may stop and start its daemons."""
     made: list[TrialCluster] = []
 
     def start(
@@ -77,13 +77,13 @@ def make(ground: Path) -> Iterator[Made]:
 
 @pytest.fixture(scope="module")
 def small() -> GraphData:
-    """A graph of which every shard has some."""
+    """A graph of which every shard has some nodes."""
     nodes = list(range(NODES))
     return shoal.from_arrays([*nodes, *nodes], [*(n * 7 % NODES for n in nodes), *(n * n % NODES for n in nodes)])
 
 
 def begin(shard: DevShard, data: GraphData) -> str:
-    """Load the graph, and begin a run that goes on until it is stopped."""
+    """Loads the graph, and starts a run that goes on until it is stopped."""
     with shoal.connect(str(shard.socket)) as session:
         session.load("small", data=data)
     return str(begin_again(shard))
@@ -95,7 +95,7 @@ def begin_again(shard: DevShard, ticks: int = 10**6, interval: float = 0.02) -> 
 
 
 def ends_as_undisturbed(shard: DevShard, run: str, data: GraphData) -> None:
-    """Stop it: it has the digests that so many ticks give where nothing happens."""
+    """Stops it, and asserts that it has the digest of an undisturbed run of as many ticks."""
     ask(shard, "run stop", run=run)
     shown = ask(shard, "run wait", run=run, timeout_seconds=30)
     assert shown["state"] == "stopped"
@@ -114,13 +114,13 @@ def tick_of(shard: DevShard, run: str) -> int:
 
 
 def ticks_on(shard: DevShard, run: str, more: int = 5) -> None:
-    """Wait until a run has gone on."""
+    """Waits until a run has done more ticks."""
     before = tick_of(shard, run)
     wait_for(lambda: tick_of(shard, run) >= before + more, 20, f"{run} goes on")
 
 
 def terminate(shard: DevShard, seconds: float = 20) -> str:
-    """Stop a daemon as its service manager does; what it has said since."""
+    """Stops a daemon as its service manager does; returns its log since."""
     pid, before = shard.pid(), len(shard.log.read_text())
     assert pid is not None
     os.kill(pid, signal.SIGTERM)
@@ -149,7 +149,7 @@ def test_all_are_restarted_one_after_the_other_in_a_run(make: Made, small: Graph
         cluster.start([shard.number], wait=True)
         ticks_on(others(three, shard)[0], run)
     wait_for(lambda: well(three), 20, "all three well")
-    # And all at once: nobody waits for those who wait for him.
+    # Then all at once: none waits for others that wait for it.
     began, reached = time.monotonic(), tick_of(three[0], run)
     stopped, killed = cluster.down()
     assert (len(stopped), killed) == (3, [])
@@ -216,7 +216,7 @@ def state_at(shard: DevShard, of: DevShard) -> str:
 
 
 def test_a_drain_is_bounded_and_a_second_signal_ends_it(make: Made, small: GraphData) -> None:
-    """Copies at a kilobyte a second: what one shard alone holds would be hours on its way."""
+    """Copies run at a kilobyte per second: what only one shard holds would take hours."""
     cluster = make(2, SLOW, replicas=1)
     one, two = cluster.shards()
     run = begin(one, small)
@@ -304,7 +304,7 @@ def test_a_backup_of_three_in_a_run_is_restored_into_one_and_into_four(
 
 
 def _deployed_and_run(session: shoal.Session, graph: shoal.Graph, file: Path) -> str:
-    """A run of a program that has been replaced since."""
+    """Returns a run of a program that has been replaced since."""
     file.write_text(MARK)
     session.deploy(file)
     run = graph.run("mark", ticks=1)
@@ -314,7 +314,7 @@ def _deployed_and_run(session: shoal.Session, graph: shoal.Graph, file: Path) ->
 
 
 def _not_over_what_is_there(cluster: TrialCluster) -> None:
-    """A daemon that has been somebody before refuses, and says why."""
+    """A daemon that already belongs to a cluster refuses, and says why."""
     first = cluster.shards()[0]
     terminate(first)
     before = len(first.log.read_text())

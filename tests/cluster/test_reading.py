@@ -1,4 +1,4 @@
-"""Reading runs of real daemons: at the ticks that are kept, while they go on, and into files, a stretch at a time."""
+"""Reading runs of real daemons: at kept ticks, while they are in progress, and into files, in stretches."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def graph(three: list[DevShard]) -> Iterator[Graph]:
 
 
 def test_a_run_is_read_at_the_ticks_that_are_kept(three: list[DevShard], graph: Graph) -> None:
-    """The same bits as of a run that ended there, whoever is asked."""
+    """The same bits as a run that ended there, from any daemon."""
     run = graph.run(Everything, ticks=9, checkpoint=2)
     assert run.ticks_kept() == [6, 8, 9]
     assert {tuple(ask(shard, "run ticks", run=run.name)["ticks"]) for shard in three} == {(6, 8, 9)}
@@ -160,7 +160,7 @@ def test_what_cannot_be_written_is_said(three: list[DevShard], graph: Graph, tmp
 
 
 def test_a_run_whose_every_tick_is_a_checkpoint_can_be_read(graph: Graph) -> None:
-    """Its states are gone a few ticks later: who reads the last one tries until it has all of one."""
+    """Its states are deleted a few ticks later: a reader of the last tick retries until it has all of one."""
     run = graph.start(Count, ticks=10**9, checkpoint=1)
     wait_for(run.ticks_kept, 20, "a checkpoint")
     until, read = time.monotonic() + 3, 0

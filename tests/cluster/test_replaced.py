@@ -30,7 +30,7 @@ GONE = "there is no run '{}' any more: it belonged to graph 'net', which was dro
 
 @pytest.fixture(scope="module")
 def few(up: Up) -> list[DevShard]:
-    """Three daemons with room for two runs at a time, and for a few results."""
+    """Three daemons with room for two runs at a time, and for few results."""
     return up(3, SETTINGS)
 
 
@@ -38,7 +38,7 @@ def few(up: Up) -> list[DevShard]:
 def session(few: list[DevShard]) -> Iterator[Session]:
     with shoal.connect(str(few[0].socket)) as session:
         yield session
-    with shoal.connect(str(few[0].socket)) as session:  # the daemon may be another one by now
+    with shoal.connect(str(few[0].socket)) as session:  # the daemon may have restarted meanwhile
         for graph in session.graphs():
             session.drop(graph.name, force=True)
 
@@ -48,7 +48,7 @@ def star() -> GraphData:
 
 
 def path() -> GraphData:
-    """The same ids, other edges."""
+    """The same ids with other edges."""
     return shoal.from_arrays(["a", "b", "c"], ["b", "c", "d"])
 
 
@@ -72,7 +72,7 @@ def test_of_those_who_drop_a_graph_at_once_one_does_and_the_others_hear_that_it_
 
 
 def states_on(shard: DevShard) -> set[int]:
-    """The runs of which a disk has states."""
+    """Returns the runs whose states are on a disk."""
     (database,) = Path(shard.folder).rglob("shoal.db")
     with sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True) as connection:
         return {run for (run,) in connection.execute("SELECT DISTINCT run FROM state")}

@@ -1,4 +1,4 @@
-"""Keys that are taken away from members and operators while their connections stand, at real daemons with a run."""
+"""Keys of members and operators that are revoked while they are connected, at real daemons with a run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def far(ground: Path, up: Up) -> Far:
 
 @pytest.fixture
 def whole(far: Far) -> Iterator[str]:
-    """The list of keys, which all have again after the test."""
+    """The list of keys, which is restored on all daemons after the test."""
     text = far.allowed.read_text()
     yield text
     far.allowed.write_text(text)
@@ -48,7 +48,7 @@ def reload(shards: list[DevShard]) -> None:
 
 
 def connected(shard: DevShard, to: DevShard) -> int:
-    """Established connections of a daemon to another's planes, as the kernel has them."""
+    """Returns the number of a daemon's established connections to another's planes, according to the kernel."""
     listen = config_of(to).listen
     ports = {int(address.rsplit(":", 1)[1]) for address in (listen.control, listen.ticks)}
     found = psutil.Process(shard.pid()).net_connections("tcp")
@@ -60,8 +60,9 @@ def without(text: str, name: str) -> str:
 
 
 def test_a_member_whose_key_is_taken_away_is_out_at_once_on_both_planes(far: Far, whole: str) -> None:
-    """Whoever connected: neither its connections to the others stand a second later, nor theirs to it; the run goes
-    on without it, it is told why, and with its key back it is a member again."""
+    """Whichever side connected: within a second its connections to the others and theirs to it are closed. The run
+    continues without it, it is told why, and with its key back it is a member again.
+    """
     one, two, three = far.shards
     with counting(one, "pond") as run:
         assert connected(three, one) == connected(one, three) == 2

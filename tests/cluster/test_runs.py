@@ -33,7 +33,7 @@ def graph(three: list[DevShard]) -> Iterator[Graph]:
 
 
 def test_a_stop_ends_all_shards_at_the_same_tick(three: list[DevShard], graph: Graph) -> None:
-    """Whoever passes the barrier of a tick has seen everyone's stop, so no two shards end at different ones."""
+    """A shard that passes a tick's barrier has seen everyone's stop, so all end at the same tick."""
     for stopper in three:
         run = graph.start(Count, ticks=10**9)
         wait_for(lambda run=run: run.show()["tick"] > 20, 10, "some ticks")  # type: ignore[misc]
@@ -50,7 +50,7 @@ def test_a_stop_ends_all_shards_at_the_same_tick(three: list[DevShard], graph: G
 def test_a_paced_run_goes_a_step_at_a_time(three: list[DevShard], graph: Graph) -> None:
     run = graph.start("trial-everything", ticks=4, paced=True)
     for tick in (1, 2, 3):
-        shard = three[tick % 3]  # whoever is asked: the leader grants
+        shard = three[tick % 3]  # any shard may be asked: the leader grants
         result = ask(shard, "run step", run=run.name)
         assert (result["run"], result["tick"]) == (run.name, tick)
         assert sorted(result["phases"], key=PHASES.index) == list(PHASES)
@@ -58,7 +58,7 @@ def test_a_paced_run_goes_a_step_at_a_time(three: list[DevShard], graph: Graph) 
             assert seconds.keys() == {"shard-1", "shard-2", "shard-3"}
             assert all(0 <= figure < 10 for figure in seconds.values())
         assert result["cross_bytes"] > 0
-        # Another shard may be about to see the last share that this one has seen.
+        # Another shard may still be waiting for the last share that this one has seen.
         wait_for(lambda tick=tick: run.show()["tick"] == tick, 10, "the tick at the first shard")  # type: ignore[misc]
     assert run.state == "running"
     run.step()
@@ -75,7 +75,7 @@ def test_a_paced_run_can_be_stopped_and_a_free_one_not_stepped(graph: Graph) -> 
     paced = graph.start(Count, paced=True)
     paced.step()
     assert paced.stop().state == "stopped"
-    assert paced.tick == 2  # the one that carries the stop
+    assert paced.tick == 2  # the tick that carries the stop
     assert set(paced.result("tick").values.tolist()) == {2}
     free = graph.start(Count)
     with pytest.raises(ShoalError, match="is not paced: it runs by itself"):
@@ -141,7 +141,7 @@ def test_programs_that_cannot_be_made_or_imported(three: list[DevShard], graph: 
 
 
 def test_a_long_phase_silences_nobody_and_is_named(three: list[DevShard], graph: Graph) -> None:
-    """The tick thread of one shard is stuck in a kernel for seconds; its control loop and everyone else go on."""
+    """One shard's tick thread is stuck in a kernel for seconds; its control loop and all other daemons continue."""
     sleeper, others = three[1], [three[0], three[2]]
     before = {shard.name: summed(shard, "shoal_phase_late_total", peer="shard-2") for shard in others}
     others_late = summed(sleeper, "shoal_phase_late_total", peer="shard-1")

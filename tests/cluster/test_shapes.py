@@ -1,5 +1,6 @@
-"""Replies have the shapes that their commands declare, and sessions here and there give the same ones and the same
-errors."""
+"""Replies have the shapes that their commands declare, and local sessions and clusters give the same replies and
+errors.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +40,10 @@ def data() -> shoal.GraphData:
 
 @pytest.fixture
 def sessions(three: list[DevShard]) -> Iterator[tuple[Session, Session]]:
-    """One here, one with a cluster, with graphs of the same names: errors list them."""
+    """One local session and one with a cluster, with graphs of the same names, because errors list them."""
     ADDRESS[:] = [str(three[0].socket)]
     with shoal.local(3) as here, shoal.connect(str(three[0].socket)) as there:
-        for graph in there.graphs():  # of other tests
+        for graph in there.graphs():  # from other tests
             here.load(graph.name, data=data())
         try:
             yield here, there
@@ -52,7 +53,7 @@ def sessions(three: list[DevShard]) -> Iterator[tuple[Session, Session]]:
 
 
 def compared(value: Any) -> Any:
-    """The shape of a reply, whatever the shards are called."""
+    """Returns the shape of a reply, independent of the shards' names."""
     if isinstance(value, dict):
         return {"shard" if re.fullmatch(r"(shard-)?[123]", key) else key: compared(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -112,7 +113,7 @@ def test_replies_have_one_shape_here_and_there(sessions: tuple[Session, Session]
 
 
 MAY_DIFFER: dict[str, set[str]] = {
-    # What only a cluster has: other members, disks, versions, gossip, other people's graphs and runs.
+    # What only a cluster has: other members, disks, versions, gossip, other users' graphs and runs.
     "status": {"disk", "versions", "leader", "draining", "halted", "held_back", "other_clusters"},
     "run start": {"phase", "shards", "figures"},  # it may have done a tick already
     "run show": {"phase", "shards"},
@@ -140,7 +141,7 @@ def test_what_only_daemons_answer_has_its_declared_shape(three: list[DevShard]) 
         programs.ProgramList(), programs.ProgramRemove("zero"), cluster.LogLevel("info"), cluster.Metrics(),
         graphs.GraphList(), graphs.GraphDrop("shapes", force=True),
     ]  # fmt: skip
-    unasked = {"found", "drain", "leave", "join", "backup"}  # the cluster is needed as it is
+    unasked = {"found", "drain", "leave", "join", "backup"}  # the cluster must stay as it is
     assert {command.contract.name for command in asked} == {contract.name for contract in CONTRACTS} - unasked
     sent = {"graph load": frames, "program deploy": [ZERO]}
     run = ""

@@ -1,4 +1,4 @@
-"""A state of the log that is larger than any message reaches a shard that lacks it, whoever is killed meanwhile."""
+"""A state of the log larger than any message reaches a shard that lacks it, whichever shard is killed meanwhile."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ chunks_inflight_max = 1
 [ticks]
 runs_max = 16
 """
-"""The first lines are still of section consensus."""
+"""The first lines still belong to section consensus."""
 RUNS, PARAM_CHARACTERS = 150, 60_000
 CHUNKS = RUNS * PARAM_CHARACTERS // (256 << 10)
 ATTEMPTS = 5
-"""How often somebody may be killed before or behind a transfer, which takes a fraction of a second."""
+"""How often a shard may be killed before or after a transfer, which takes a fraction of a second."""
 
 
 @pytest.fixture(scope="module")
 def cluster(ground: Path) -> Iterator[TrialCluster]:
-    """Three shards whose log has decided ten megabytes, and cut off what came before."""
+    """Three shards whose log has decided ten megabytes, and is compacted."""
     cluster = TrialCluster(ground / "snapshots", SETTINGS)
     try:
         shards = cluster.up(3, "none", UP_SECONDS)
@@ -51,7 +51,7 @@ def large(cluster: TrialCluster) -> list[DevShard]:
 
 
 def begin_anew(cluster: TrialCluster, shard: DevShard) -> None:
-    """With an empty data folder; it is killed if it runs."""
+    """Starts it with an empty data folder; kills it first if it runs."""
     if shard.pid() is not None:
         kill(shard)
     lost = shard.folder / f"lost-{len(list(shard.folder.iterdir()))}"
@@ -60,14 +60,14 @@ def begin_anew(cluster: TrialCluster, shard: DevShard) -> None:
 
 
 def chunks_held(connection: AdminConnection) -> int:
-    """How many chunks have come to a shard."""
+    """Returns how many chunks a shard has received."""
     text = connection.call("metrics", {"prefix": "shoal_messages_total"})[0]["text"]
     lines = [line for line in text.splitlines() if 'direction="in"' in line and "InstallSnapshot" in line]
     return int(sum(float(line.rpartition(" ")[2]) for line in lines))
 
 
 def held_when_killed(receiver: DevShard, victim: DevShard) -> int:
-    """Kills a shard when the receiver has the first chunks; how many it had just before."""
+    """Kills a shard once the receiver has the first chunks; returns how many it had just before."""
     with AdminConnection(receiver.socket) as connection:
         held = wait_for(lambda: chunks_held(connection), 30, "the first chunks")
         kill(victim)

@@ -1,4 +1,4 @@
-"""A cluster of real daemons is upgraded, one after the other; `next_version` makes a newer Shoal of the installed."""
+"""A cluster of real daemons is upgraded one by one; `next_version` turns the installed Shoal into a newer one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NODES, TICKS = 300, 25
 
 
 class UpgradedCluster(TrialCluster):
-    """Some of its daemons are of the next version."""
+    """A cluster in which some daemons run the next version."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, SETTINGS)
@@ -45,7 +45,7 @@ class UpgradedCluster(TrialCluster):
             super()._start(shard)
 
     def install(self, shard: DevShard, *, later: bool) -> None:
-        """Has one of the versions on this shard's machine, in place of the one that runs, on the same data folder."""
+        """Installs a version on this shard's machine, in place of the running one, with the same data folder."""
         if shard.pid() is not None:
             kill(shard)
         (self.later.add if later else self.later.discard)(shard.number)
@@ -72,7 +72,7 @@ def load(shard: DevShard, name: str) -> None:
 
 
 def digest(shard: DevShard, graph: str = "web") -> str:
-    """Of a run with that many ticks."""
+    """Returns the digest of a run of `TICKS` ticks."""
     with shoal.connect(str(shard.socket)) as session:
         return session.graph(graph).run("pagerank", ticks=TICKS).result("rank").digest
 
@@ -144,7 +144,7 @@ def test_a_lost_machine_that_keeps_the_version_down_is_named_until_it_is_replace
 
 
 def stays_out(cluster: UpgradedCluster, shard: DevShard) -> None:
-    """There is no way back to the older version; and with an empty folder, no way in."""
+    """It can't return to the older version; and with an empty folder it can't join."""
     cluster.install(shard, later=False)
     assert exit_status(int((shard.folder / "pid").read_text().split()[0]), 20) == 1
     data, aside = shard.folder / "data", shard.folder / "aside"

@@ -1,4 +1,4 @@
-"""Daemons of two versions: the one that can't read what the others have decided ends, says why, and can be upgraded."""
+"""Daemons of two versions: the one that can't read what the others decided exits, says why, and can be upgraded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOLD = f"is committed, and this shard can't read it: a command ({WHAT}) of versi
 
 
 class MixedCluster(DevCluster):
-    """A dev cluster, some of whose daemons are of a version that writes more than it should."""
+    """A dev cluster in which some daemons run a version that writes more than it should."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -34,7 +34,7 @@ class MixedCluster(DevCluster):
 
 @contextlib.contextmanager
 def careless() -> Iterator[None]:
-    """Processes started meanwhile are of that version."""
+    """Makes processes started in the block run that version."""
     with importing_first(NEXT_VERSION), pytest.MonkeyPatch.context() as patch:
         patch.setenv("SHOAL_CARELESS", "1")
         yield
@@ -79,7 +79,7 @@ def test_one_that_can_not_read_what_is_decided_ends_until_it_is_upgraded(cluster
 
 
 def ends_with_the_sentence(shard: DevShard, times: int) -> None:
-    """And without a traceback: it is nobody's bug."""
+    """It has no traceback, because it is not a bug."""
     words = (shard.folder / "pid").read_text().split()
     assert exit_status(int(words[0]), 20) == 1
     log = shard.log.read_text()

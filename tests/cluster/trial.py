@@ -1,4 +1,4 @@
-"""Clusters of real daemons that know the trial programs, and questions to them. What is waited for has a bound."""
+"""Clusters of real daemons that know the trial programs, and queries to them. Every wait has a bound."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DEBIAN = Path(__file__).parents[2] / "examples" / "data" / "debian"
 
 
 def wait_for(look: Callable[[], T], seconds: float, what: str) -> T:
-    """What `look` gives, as soon as it is true."""
+    """Returns the result of `look`, as soon as it is true."""
     until = time.monotonic() + seconds
     while not (seen := look()):
         assert time.monotonic() < until, f"not after {seconds:g} s: {what}"
@@ -38,12 +38,12 @@ def wait_for(look: Callable[[], T], seconds: float, what: str) -> T:
 
 
 def wait_for_line(shard: DevShard, words: str, since: int = 0) -> None:
-    """Until a daemon that runs has logged `words`, from character `since` on: it may answer before it logs."""
+    """Waits until a running daemon has logged `words`, from character `since` on: it may answer before it logs."""
     wait_for(lambda: words in shard.log.read_text()[since:], 10, f"{shard.name} logs {words!r}")
 
 
 class TrialCluster(DevCluster):
-    """A dev cluster with a few settings more, whose daemons find the trial programs installed."""
+    """A dev cluster with a few more settings, whose daemons have the trial programs installed."""
 
     def __init__(self, folder: Path, settings: str = "") -> None:
         super().__init__(folder)
@@ -61,19 +61,19 @@ class TrialCluster(DevCluster):
             super()._start(shard)
 
     def down(self, timeout_seconds: float = 10.0) -> tuple[list[str], list[str]]:
-        """Stop all, as every dev cluster does."""
+        """Stops all daemons, as every dev cluster does."""
         if self in STARTED:
             STARTED.remove(self)
         return super().down(timeout_seconds)
 
 
 STARTED: list[TrialCluster] = []
-"""Those that are not stopped yet: a failing test shows their logs."""
+"""Clusters that are not stopped yet: a failing test shows their logs."""
 
 
 @contextlib.contextmanager
 def trials_installed(site: Path) -> Iterator[None]:
-    """Processes started meanwhile have the trial programs: a tiny distribution on their path, as pip would put it."""
+    """Installs the trial programs for processes started in the block: a tiny distribution on their path, as by pip."""
     info = site / "shoal_trials-1.0.dist-info"
     info.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(trials.__file__, site / "shoal_trials.py")
@@ -87,37 +87,37 @@ def trials_installed(site: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def importing_first(folder: Path) -> Iterator[None]:
-    """Processes started meanwhile look for modules in this folder before all others."""
+    """Makes processes started in the block search this folder for modules first."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
         yield
 
 
 def ask(shard: DevShard, command: str, **args: Any) -> dict[str, Any]:
-    """One command's result."""
+    """Returns the result of one command."""
     with AdminConnection(shard.socket) as connection:
         return connection.call(command, args)[0]
 
 
 def shoalctl(shard: DevShard, *words: str) -> Result:
-    """shoalctl, in this process: a new one takes a second of a busy machine to start."""
+    """Runs shoalctl in this process: on a busy machine a new process takes a second to start."""
     return CliRunner().invoke(main, ["--socket", str(shard.socket), *words])
 
 
 def said(shard: DevShard, *words: str) -> Any:
-    """What it prints with --json, once it has ended well."""
+    """Returns what it prints with --json, once it has succeeded."""
     result = shoalctl(shard, *words, "--json")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 
 
 def config_of(shard: DevShard) -> Config:
-    """The configuration with which it runs."""
+    """Returns its configuration."""
     return load(shard.config, {})
 
 
 def metrics(shard: DevShard, prefix: str = "shoal_") -> dict[str, float]:
-    """Series and their values."""
+    """Returns series and their values."""
     text = ask(shard, "metrics", prefix=prefix)["text"]
     return {
         series: float(value)
@@ -126,20 +126,20 @@ def metrics(shard: DevShard, prefix: str = "shoal_") -> dict[str, float]:
 
 
 def summed(shard: DevShard, metric: str, **labels: str) -> float:
-    """A metric over all series that carry these labels."""
+    """Returns the sum of a metric over all series with these labels."""
     wanted = [f'{key}="{value}"' for key, value in labels.items()]
     found = metrics(shard, metric)
     return sum(value for series, value in found.items() if all(label in series for label in wanted))
 
 
 def long_turns(shard: DevShard, seconds: str) -> int:
-    """How many turns of its control loop have taken more processor time than that, one of the metric's bounds."""
+    """Returns how many turns of its control loop took more processor time than this, one of the metric's bounds."""
     found = metrics(shard, "shoal_slow_turn_seconds")
     return int(found["shoal_slow_turn_seconds_count"] - found[f'shoal_slow_turn_seconds_bucket{{le="{seconds}"}}'])
 
 
 def well(shards: Sequence[DevShard]) -> bool:
-    """Whether all are up, in one view, with a leader, and hold each other alive."""
+    """Whether all are up, in one view, with a leader, and see each other alive."""
     told = [shard.status() or {} for shard in shards]
     return all(
         status.get("state") == "joined" and status.get("leader") and status["members"]["alive"] == len(shards)
@@ -148,13 +148,13 @@ def well(shards: Sequence[DevShard]) -> bool:
 
 
 def lives(shards: Sequence[DevShard]) -> list[tuple[int | None, int]]:
-    """Each one's process, and its life: a daemon can begin another one under the same process id."""
+    """Returns each one's process and life: a daemon can begin a new life under the same process id."""
     return [(shard.pid(), ask(shard, "status")["generation"]) for shard in shards]
 
 
 @contextlib.contextmanager
 def counting(shard: DevShard, graph: str, nodes: int = 500, **options: Any) -> Iterator[str]:
-    """A run without an end on a small graph of that name, which has got going; both are gone afterwards."""
+    """Starts an endless run on a small graph of that name and yields it once it ticks; both are gone afterwards."""
     data = shoal.from_arrays(list(range(nodes)), [(i * 7 + 1) % nodes for i in range(nodes)])
     with shoal.connect(str(shard.socket)) as session:
         session.load(graph, data=data)
@@ -174,12 +174,12 @@ def counting(shard: DevShard, graph: str, nodes: int = 500, **options: Any) -> I
 
 
 def leader_of(shard: DevShard) -> str | None:
-    """Who leads, as this one sees it."""
+    """Returns the leader, as this shard sees it."""
     return (shard.status() or {}).get("leader")
 
 
 def kill(shard: DevShard) -> None:
-    """kill -9, and see it gone."""
+    """Sends kill -9, and waits until it is gone."""
     pid = shard.pid()
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
@@ -187,7 +187,7 @@ def kill(shard: DevShard) -> None:
 
 
 def exit_status(pid: int, seconds: float) -> int:
-    """How a child ends; it stays there for others to collect."""
+    """Returns a child's exit status; leaves the child for others to collect."""
 
     def ended() -> Any:
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -197,6 +197,6 @@ def exit_status(pid: int, seconds: float) -> int:
 
 
 def processes_of(folder: Path) -> list[int]:
-    """Living processes that were started with a path in this folder."""
+    """Returns live processes that were started with a path in this folder."""
     found = [each for each in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(each.info["cmdline"] or ())]
     return [each.pid for each in found if each.pid != os.getpid()]

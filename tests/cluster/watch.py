@@ -1,4 +1,4 @@
-"""Somebody who looks at a run all the time, on every daemon, while other things happen to these."""
+"""Observes a run on every daemon all the time, while other things happen to them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ PAUSE_SECONDS = 0.03
 
 
 class Watch:
-    """Each daemon that lives answers `run show` all the time, and the tick that it tells never falls in its life.
+    """Asserts that each live daemon always answers `run show`, and that its tick never falls within one life.
 
-    Whoever is to be killed or paused is left out first: then the silence of all others is a fault.
+    Leave out a daemon before it is killed or paused: the silence of all others is a fault.
     """
 
     def __init__(self, shards: Sequence[DevShard], run: str) -> None:
@@ -42,11 +42,11 @@ class Watch:
             assert self.answers
 
     def leave_out(self, *shards: DevShard) -> None:
-        """Do not ask these any more."""
+        """Stops polling these."""
         self._shards.difference_update(shards)
 
     def take_in(self, *shards: DevShard, new_life: bool) -> None:
-        """Ask these, too. What one has told in a former life may not have been on its disk."""
+        """Polls these, too. What one reported in a former life may not have been on its disk."""
         for shard in shards if new_life else ():
             self._ticks.pop(shard, None)
         self._shards.update(shards)
