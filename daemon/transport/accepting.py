@@ -23,7 +23,7 @@ Adopt = Callable[[socket.socket, str], bool]
 
 
 class Acceptor:
-    """Accepts for one port. To be used and closed on a running loop."""
+    """Accepts for one port. Create, use and close it on a running loop."""
 
     def __init__(self, port: str, adopt: Adopt, log: logging.Logger) -> None:
         self._adopt = adopt
@@ -33,7 +33,7 @@ class Acceptor:
         self._tasks: list[asyncio.Task[None]] = []
 
     def listen(self, listener: socket.socket) -> None:
-        """Accepts on another socket, which must not block and belongs to this object from now on."""
+        """Accepts on another non-blocking socket, which this object then owns."""
         self._listeners.append(listener)
         self._tasks.append(asyncio.create_task(self._accept(listener), name="accept"))
 
@@ -43,7 +43,7 @@ class Acceptor:
         return tuple(self._listeners)
 
     def close(self) -> list[asyncio.Task[None]]:
-        """Stops, and returns what has to be awaited."""
+        """Stops, and returns the tasks to await."""
         for task in self._tasks:
             task.cancel()
         for listener in self._listeners:
@@ -53,7 +53,7 @@ class Acceptor:
 
     async def _accept(self, listener: socket.socket) -> None:
         while True:
-            await asyncio.sleep(0)  # to accept who waits already does not yield by itself, and nobody would be served
+            await asyncio.sleep(0)  # accepting a waiting client does not yield by itself, and nobody would be served
             try:
                 client, address = await self._loop.sock_accept(listener)
             except OSError:

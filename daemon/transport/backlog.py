@@ -1,28 +1,28 @@
 """Bounds the bytes that wait unread in libzmq.
 
-libzmq bounds a queue in messages (ZMQ_RCVHWM, for each connection) and a message part in bytes (ZMQ_MAXMSGSIZE), and
-nothing else: not the parts of a message, not the connections of a peer, not what they left unread when they closed. The
-product of those bounds is no bound. And the reader may be away for as long as a program's kernel takes.
+libzmq bounds a queue in messages (ZMQ_RCVHWM, per connection) and a message part in bytes (ZMQ_MAXMSGSIZE), and nothing
+else: not the parts of a message, not a peer's connections, not what they left unread when they closed. The product of
+those bounds is no bound. And the reader may be away for as long as a program's kernel takes.
 
-So the bytes are counted where no peer can lie about them. The kernel knows what a connection has received
-(`tcpi_bytes_received` of TCP_INFO), libzmq says from which descriptor a message came, and what a message takes on the
-wire follows from its parts. The difference is what libzmq holds, be it whole messages, one that never ends, or what
-lies in the kernel's own buffer. Over the budget, the connection that holds most, of those still sending, is cut, and no
-other is admitted until the reader has caught up. A peer that was cut reconnects, and asks for what it lacks.
+So the bytes are counted where no peer can falsify them. The kernel knows what a connection has received
+(`tcpi_bytes_received` of TCP_INFO), libzmq tells the descriptor of each message, and a message's size on the wire
+follows from its parts. The difference is what libzmq and the kernel's own buffer hold, whether complete messages or one
+that never ends. Over the budget, the doorman cuts the connection that holds most, of those still sending, and admits no
+other until the reader has caught up. A peer that was cut reconnects, and asks for what it lacks.
 
-Only admitted connections count towards the budget. Strangers have a smaller one each (`daemon.transport.connections`),
-and can't use up that of members.
+Only admitted connections count towards this budget. Strangers have smaller ones of their own
+(`daemon.transport.connections`), and can't use up that of members.
 
-The doorman's thread looks every `LOOK_MS`; what arrives in between can exceed the budget.
+The doorman's thread checks every `LOOK_MS`; what arrives in between can exceed the budget.
 
 Approximations, and the direction in which they err:
-- connections that close between two looks may have brought bytes that were not seen: together they are charged with
-  what could have come in that time, for one thread of libzmq's receives for all of them; until the reader has found
-  nothing left to read, or has read so many messages that none of them is left (libzmq takes one of each connection in
+- connections that close between two checks may have received bytes that were not counted: together they are charged
+  with what one thread of libzmq could have received for all of them in that time, until the reader has found nothing
+  left to read, or has read so many messages that none of theirs is left (libzmq takes one message of each connection in
   turn, and none has more than the high-water mark);
-- every connection is forgiven `FORGIVEN_BYTES` a second, for a peer's heartbeats, which are received and never read;
-- a descriptor that is used again takes what is read of its former self for its own: it is then believed to hold
-  nothing, never less than that.
+- every connection is credited `FORGIVEN_BYTES` a second, for a peer's heartbeats, which are received and never read;
+- a reused descriptor is credited with messages that are still read from its former connection: it then seems to hold
+  nothing, never less.
 """
 
 from __future__ import annotations
@@ -34,19 +34,18 @@ from daemon.transport.connections import HANDSHAKE_BYTES, Connection
 
 LOOK_MS = 50
 ENCRYPTION_BYTES = 33
-"""What CURVE adds to a part (RFC 26): a command name, a nonce, an authenticator, a byte of flags."""
+"""CURVE's overhead per message part (RFC 26): a command name, a nonce, an authenticator, a byte of flags."""
 FORGIVEN_BYTES = 64
 """Per second and connection: a ping and a pong every second. Our daemons send none."""
 SENDING_BYTES = 1 << 16
-"""Since the last look: a connection that has sent less is not flooding."""
+"""A connection that has sent less since the last check is not flooding."""
 BYTES_A_NANOSECOND_MAX = 1
 
 
 class Backlog:
     """Tracks the backlog of one bound socket. The reader calls `took` and `emptied`, the doorman everything else.
 
-    `ask` is called to have the reader see whether anything is left to read. `queue_messages_max` is the high-water
-    mark.
+    `ask` makes the reader check whether anything is left to read. `queue_messages_max` is the high-water mark.
     """
 
     def __init__(
@@ -57,9 +56,9 @@ class Backlog:
         ask: Callable[[], None],
     ) -> None:
         self.full = False
-        """Whether no other connection is admitted."""
+        """Whether no further connection is admitted."""
         self.held = 0
-        """The bytes that waited at the last look."""
+        """The bytes that waited at the last check."""
         self._budget, self._ask = budget, ask
         self._turns = queue_messages_max + 1
         self._added = ENCRYPTION_BYTES if encrypted else 0
@@ -67,9 +66,9 @@ class Backlog:
         self._known: set[int] = set()
         self._was_empty = False
         self._messages = 0
-        self._left: list[tuple[int, int]] = []  # by connections that have ended: bytes, and messages taken by then
-        self._left_lately: list[tuple[int, int]] = []  # the same, since the last look
-        self._ended_unseen = False  # whether any has ended since then
+        self._left: list[tuple[int, int]] = []  # of ended connections: bytes, and messages taken by then
+        self._left_lately: list[tuple[int, int]] = []  # the same, since the last check
+        self._ended_unseen = False  # whether a connection has ended since then
         self._looked_at = time.monotonic_ns()
 
     # -- the reader's ----------------------------------------------------------------------------------------------
@@ -88,13 +87,13 @@ class Backlog:
 
     @property
     def watches(self) -> bool:
-        """Whether there is anything to look at."""
+        """Whether there is anything to check."""
         return bool(self._known or self._left or self._left_lately)
 
     def accepted(self, descriptor: int) -> None:
         """Notes a new connection."""
         if not self.watches:
-            self._looked_at = time.monotonic_ns()  # nobody has looked for long, as nothing could come
+            self._looked_at = time.monotonic_ns()  # the last check may be long ago, since nothing could arrive
         self._known.add(descriptor)
         self._taken[descriptor] = HANDSHAKE_BYTES
 
@@ -107,14 +106,14 @@ class Backlog:
             self._left_lately.append((max(0, connection.received - taken), self._messages))
 
     def look(self, connections: Iterable[Connection], now: int) -> Connection | None:
-        """Add up what is held for those that were let in; over the budget, whoever holds most of those that are
-        sending.
+        """Adds up the bytes held for admitted connections; over the budget, returns the one that holds most, of those
+        that are sending.
         """
         was_empty, self._was_empty = self._was_empty, False
         if self._ended_unseen:
             self._ended_unseen = False
             self._left_lately.append(((now - self._looked_at) * BYTES_A_NANOSECOND_MAX, self._messages))
-        # Who had ended before the last look left nothing that was not read when all was read after it.
+        # If everything was read since the last check, connections that had ended before it have left nothing.
         turns = self._turns * (len(self._known) + len(self._left) + len(self._left_lately))
         kept = [] if was_empty else [one for one in self._left if self._messages - one[1] <= turns]
         self._left, self._left_lately = kept + self._left_lately, []

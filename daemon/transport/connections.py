@@ -1,19 +1,18 @@
 """The connections of one listener: which have been admitted, which have not yet, and which exceed a limit.
 
 Before its handshake a connection is a stranger's. It gets a few kilobytes and seconds, and their number is limited;
-libzmq has no such limits, so the doorman enforces them (`daemon.transport.security`). When too many wait, those go
-first that have proved the least: that have not shown knowledge of our public key, come from an address from which
-nobody was ever admitted, and are one of many from there; among equals the oldest. So a member gets in while strangers
-knock.
+libzmq has no such limits, so the doorman enforces them (`daemon.transport.security`). When too many wait, those are cut
+first that have shown no knowledge of our public key, come from an address that was never admitted, and are among many
+from there; among equals the oldest. So members get in while strangers flood the port.
 
 The progress of a handshake is judged by what *we* have sent (RFC 23, RFC 26), which the other end can't influence: 64
-bytes of greeting; with encryption 170 bytes of WELCOME for a HELLO that was made for our key; and after the verdict
-READY, which is longer than an ERROR. libzmq's own event of a finished handshake names no connection.
+bytes of greeting; with encryption, 170 bytes of WELCOME for a HELLO that was made for our key; and after the verdict
+READY, which is longer than an ERROR. libzmq's own event of a completed handshake names no connection.
 
-libzmq's events that a handshake has failed name none either, but the end of that connection follows at once. A first
-greeting that is refused (anything but ZeroMQ's, versioned) looks like a connection that comes and ends.
+libzmq's events of failed handshakes name none either, but the end of that connection follows at once. A refused first
+greeting (anything but ZeroMQ's, with a version) looks like a connection that comes and ends.
 
-Pure: events and figures in, verdicts out. A connection to be cut is returned again until its end is reported.
+Pure: events and measurements in, verdicts out. A connection to be cut is returned again until its end is reported.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ GREETING_BYTES: Final = 64
 WELCOME_BYTES: Final = 170
 ERROR_BYTES: Final = 12
 HANDSHAKE_BYTES: Final = 4096
-"""More than a greeting and a handshake are, ours and other implementations'."""
+"""More than any implementation's greeting and handshake."""
 FAMILIAR_MAX: Final = 1024
 
 OVERSIZE, SLOW, CROWD, PROTOCOL = "oversize", "slow", "crowd", "protocol"
@@ -35,13 +34,13 @@ OVERSIZE, SLOW, CROWD, PROTOCOL = "oversize", "slow", "crowd", "protocol"
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How many connections there may be at a time, and what one may use before its handshake."""
+    """The maximum number of connections, and what one may use before its handshake."""
 
     connections_max: int = 4096
     pending_max: int = 128
-    """Of these, those not admitted yet."""
+    """Of these, the number not admitted yet."""
     same_key_max: int = 8
-    """Of these, those with one key: a member needs one, and briefly a second one after a restart."""
+    """Of these, the number with one key: a member needs one, and briefly a second one after a restart."""
     handshake_ns: int = 5_000_000_000
 
     def __post_init__(self) -> None:
@@ -51,16 +50,16 @@ class Room:
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """A connection, as of the last look."""
+    """A connection, as of the last check."""
 
     descriptor: int
     peer: tuple[str, int]
     since_ns: int
     received: int = 0
     before: int = 0
-    """What it had received at the previous look."""
+    """The bytes it had received at the check before."""
     greeted: bool = False
-    """Whether it has proved to know our key."""
+    """Whether it has proved that it knows our key."""
     let_in: bool = False
     cut: str = ""
     """Why it was cut, or "" if it was not."""
@@ -100,12 +99,12 @@ class Connections:
 
     @property
     def pending(self) -> int:
-        """The number of connections known not to be let in yet and not being cut."""
+        """The number of connections not admitted yet and not being cut, as far as known."""
         return self._pending
 
     @property
     def crowded(self) -> bool:
-        """Whether there are too many of them."""
+        """Whether that number exceeds its limit."""
         return self._pending > self._room.pending_max
 
     def at(self, descriptor: int) -> Connection | None:
@@ -113,10 +112,10 @@ class Connections:
         return self._by_descriptor.get(descriptor)
 
     def strangers(self) -> list[Connection]:
-        """Returns the connections that have not been let in."""
+        """Returns the connections that have not been admitted."""
         return [one for one in self._by_descriptor.values() if not one.let_in]
 
-    # -- what libzmq reports ---------------------------------------------------------------------------------------
+    # -- libzmq's reports ------------------------------------------------------------------------------------------
 
     def accepted(self, descriptor: int, peer: tuple[str, int], now: int) -> None:
         """Notes a new connection."""
@@ -130,7 +129,7 @@ class Connections:
 
     @property
     def unplaced(self) -> bool:
-        """Whether some completed handshake can't be attributed to a connection yet."""
+        """Whether a completed handshake can't be attributed to a connection yet."""
         return self._finished > 0
 
     def failed(self, reason: str) -> None:
@@ -138,13 +137,13 @@ class Connections:
         self._failed = reason
 
     def ended(self, descriptor: int) -> Ended:
-        """Notes that a connection has ended. If a handshake is `unplaced`, look at all pending ones first."""
+        """Notes that a connection has ended. If a handshake is `unplaced`, measure all pending ones first."""
         reason, self._failed = self._failed, ""
         gone = self._forget(descriptor)
         if gone is None:
             return Ended(None, False, reason)
         if not gone.let_in and self._finished and not reason:
-            self._finished -= 1  # in and out between two looks
+            self._finished -= 1  # admitted and ended between two checks
             gone.let_in = True
         if gone.let_in or gone.cut:
             return Ended(gone, gone.let_in, "")
@@ -156,10 +155,10 @@ class Connections:
             self._pending -= 1
         return gone
 
-    # -- what the kernel has counted -------------------------------------------------------------------------------
+    # -- the kernel's counters -------------------------------------------------------------------------------------
 
     def measured(self, connection: Connection, received: int, sent: int) -> None:
-        """Updates how far a connection has come."""
+        """Updates a connection's counters."""
         connection.before, connection.received = connection.received, received
         connection.greeted |= sent >= self._welcomed
         if not connection.let_in and sent > self._welcomed + ERROR_BYTES:
@@ -204,11 +203,11 @@ class Connections:
         return found + [(one, CROWD) for one in waiting[:over]]
 
     def crowding(self, keys: dict[int, str]) -> list[tuple[Connection, str]]:
-        """Returns the connections that were let in but exceed a limit, of one key or of all. `keys` are those that have
-        sent messages.
+        """Returns the admitted connections that exceed a limit, of one key or of all. `keys` are those that have sent
+        messages.
 
-        Of one key the oldest go: a peer that was restarted has left them behind. Of all those who have said nothing
-        yet go, the oldest first; and if that is not enough, the newest.
+        Of one key, the oldest are cut: a restarted peer has left them behind. Of all, those that have sent nothing yet
+        are cut, oldest first; and if that is not enough, the newest.
         """
         inside = [one for one in self._by_descriptor.values() if one.let_in and not one.cut]
         inside.sort(key=lambda one: -one.since_ns)

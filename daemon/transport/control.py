@@ -1,17 +1,16 @@
 """The control plane's transport, on the asyncio loop of its daemon.
 
 Why not `zmq.asyncio`: a round trip through it takes 136 us, this one 59 (measured over loopback: a reader callback on
-the socket's descriptor that does its work on the spot, plain sockets, no future a message).
+the socket's descriptor that does its work immediately, plain sockets, no future per message).
 
-The descriptor of a ZeroMQ socket is edge-triggered: it says that something has happened inside, not that a message
-waits, and it says so once. So the callback receives until nothing is left, or, after `drain_max` messages, asks the
-loop to be called again behind whatever else waits there. Sends cannot swallow an edge here: they use sockets of their
-own.
+The descriptor of a ZeroMQ socket is edge-triggered: it signals once that something has happened inside, not that a
+message waits. So the callback receives until nothing is left, or, after `drain_max` messages, asks the loop to be
+called again behind whatever else waits there. Sends can't swallow an edge here: they use sockets of their own.
 
-A connection belongs to an address and a key. Gossip may put a made-up member, or a former one, at the address of
-another: that one's messages go on over their own connection, and neither cuts the other's.
+A connection belongs to an address and a key. Gossip may place a fictitious or a former member at the address of
+another: each one's messages use their own connection, and neither closes the other's.
 
-Invariants: every send returns at once; a peer that does not listen costs at most a queue of `queue_messages_max`.
+Invariants: every send returns at once; a peer that does not read costs at most a queue of `queue_messages_max`.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ log = logging.getLogger("shoal.transport")
 
 REFUSALS_SECONDS = 1.0
 TURN_SECONDS = 0.005
-"""After so long in one go, the rest of the loop has its turn, however few messages that were."""
+"""After so long in one turn, the rest of the loop gets its own, however few messages that were."""
 REFUSED_AGAIN_SECONDS = 60.0
 
 Deliver = Callable[[str, list[Buffer]], None]
@@ -45,8 +44,8 @@ class _Peer:
 
 
 class ControlTransport:
-    """Listens at `address` and hands each message to `deliver`, with the name of
-    its sender's key (empty without encryption); to be made, used and closed on a running loop."""
+    """Listens at `address` and passes each message to `deliver`, with the name of
+    its sender's key (empty without encryption). Create, use and close it on a running loop."""
 
     def __init__(
         self,
@@ -68,7 +67,7 @@ class ControlTransport:
         self._loop.add_reader(self._listener.fd, self._drain)
         self._again: asyncio.Handle | None = self._loop.call_soon(
             self._drain
-        )  # an edge may have come before the reader
+        )  # an edge may have come before the reader was added
         self._sweep = self._loop.call_later(self._idle_seconds / 2, self._close_idle)
         self._refused_at: dict[str, float] = {}
         self._refusals = self._loop.call_later(REFUSALS_SECONDS, self._look_for_refusals)
@@ -80,23 +79,23 @@ class ControlTransport:
 
     @property
     def sender_address(self) -> str:
-        """The host that sent the message being delivered; empty if it is not known."""
+        """The host that sent the message being delivered; empty if unknown."""
         return self._listener.sender_address
 
     @property
     def connections(self) -> tuple[str, ...]:
-        """The addresses to which a socket is open."""
+        """The addresses with an open socket."""
         return tuple(address for address, _ in self._peers)
 
     @property
     def came(self) -> tuple[int, int]:
-        """The number of incoming connections, and how many of them have not been let in."""
+        """The number of incoming connections, and how many of them have not been admitted."""
         return self._listener.connections
 
     def send(self, address: str, public_key: bytes | None, frames: Sequence[Buffer]) -> bool:
         """Queues a message for the shard at `address` with this public key; returns False if it was dropped.
 
-        True is no promise: a message is lost when its connection is.
+        True is no promise: a message is lost with its connection.
         """
         if self._closed:
             return self._drop("not_connected")
@@ -121,7 +120,7 @@ class ControlTransport:
                 del self._peers[target]
 
     def close(self, linger_ns: int = 0) -> None:
-        """Stops. Waits at most `linger_ns` for what is queued, which blocks the loop."""
+        """Stops. Waits at most `linger_ns` for queued messages, which blocks the loop."""
         if self._closed:
             return
         self._closed = True
@@ -149,7 +148,7 @@ class ControlTransport:
             self._count("connections_evicted", (), 1)
         try:
             speaker = Speaker(self._listener.context, address, self._curve, public_key, self._limits)
-        except zmq.ZMQError:  # an address or key that is none, or no descriptor left
+        except zmq.ZMQError:  # an invalid address or key, or no descriptor left
             self._drop("failed")
             return None
         return _Peer(speaker, self._loop.time())
@@ -175,7 +174,7 @@ class ControlTransport:
             try:
                 self._deliver(owner, frames)
             except BaseException:
-                self._look_again()  # the error is the loop's to handle; the messages behind must not wait for an edge
+                self._look_again()  # the loop handles the error; the messages behind must not wait for an edge
                 raise
             if self._closed:
                 return
@@ -188,16 +187,16 @@ class ControlTransport:
     def _tend(self) -> None:
         if not self._closed and self._listener.needs_care:
             self._listener.tend()
-            self._drain()  # it has looked whether a message waits, and may so have swallowed an edge
+            self._drain()  # checking for a message may have swallowed an edge
 
     def _look_again(self) -> None:
         if not self._closed:
             self._again = self._loop.call_soon(self._drain)
 
     def _look_for_refusals(self) -> None:
-        """Logs who refuses us because their list lacks our key; otherwise only their log would tell.
+        """Logs peers that refuse us because their list lacks our key; otherwise only their log would show it.
 
-        libzmq does not try again by itself; the next message does.
+        libzmq does not retry by itself; the next message does.
         """
         now = self._loop.time()
         for (address, key), peer in list(self._peers.items()):
@@ -213,7 +212,7 @@ class ControlTransport:
         self._refusals = self._loop.call_later(REFUSALS_SECONDS, self._look_for_refusals)
 
     def _close_idle(self) -> None:
-        """Closes the sockets that were not used for `idle_ns`; the least recently used come first."""
+        """Closes the sockets that have been unused for `idle_ns`; the least recently used come first."""
         now = self._loop.time()
         for target, peer in list(self._peers.items()):
             if now - peer.used < self._idle_seconds:

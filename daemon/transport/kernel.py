@@ -1,7 +1,7 @@
-"""What the kernel knows of a connection whose descriptor is libzmq's, and stays so.
+"""The kernel's knowledge of a connection, through a descriptor that remains libzmq's.
 
-libzmq tells nobody how far a connection has come, what it has received or whose it is until a message was read from it.
-The kernel does: `TCP_INFO` counts the bytes, which nobody at the other end can lie about.
+libzmq does not tell how far a connection has come, what it has received or whose it is before a message was read from
+it. The kernel does: `TCP_INFO` counts the bytes, and the other end can't falsify that.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SO_DETACH_FILTER: Final = 27
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Bytes that a connection has carried, each counted once."""
+    """The bytes that a connection has carried, each counted once."""
 
     received: int
     sent: int
@@ -60,11 +60,11 @@ def hang_up(descriptor: int, peer: tuple[str, int]) -> bool:
 
 
 class ListeningSocket:
-    """The one that libzmq accepts from, by a descriptor of our own: it can be paused, and those who wait shed."""
+    """The socket that libzmq accepts from, by a descriptor of our own, to pause it and shed waiting connections."""
 
     def __init__(self, descriptor: int) -> None:
         self._socket = _borrowed(descriptor, lambda s: s.dup())
-        # Who empties the queue may come between libzmq's look and its accept, which must not wait then.
+        # Whoever sheds the queue may do so between libzmq's poll and its accept, which must not block then.
         self._socket.setblocking(False)
 
     def pause(self) -> None:

@@ -1,9 +1,9 @@
-"""Who was turned away at a port, or not heard, for the log: once, soon, and then once a minute, however many come.
+"""Logs who was turned away at a port, or ignored: soon after the first, then once a minute, however many come.
 
     ticks: 4213 connections turned away: 4200 sent more than a handshake (127.0.0.9), 13 with a key that is not allowed
     (10.0.0.7 9, 10.0.0.8 4)
 
-May be told from any thread; said by whoever asks `due`, with the clock as an argument.
+`note` may be called from any thread; the caller of `due`, which takes the time as an argument, writes the log line.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ PHRASES: Final = {
     "flood": "sent faster than is read",
     "descriptors": "without a file descriptor left",
 }
-"""What is said of connections; of messages it is the reason itself, as it is counted."""
+"""The words for connections; for messages, the counted reason itself is used."""
 
 
 class Refusals:
-    """Of one port."""
+    """One port's refusals."""
 
     def __init__(self, port: str, what: tuple[str, str] = CONNECTIONS) -> None:
         self._port, self._what = port, what
@@ -50,7 +50,7 @@ class Refusals:
         self._said_at: int | None = None
 
     def note(self, reason: str, source: str, now: int, amount: int = 1) -> None:
-        """Somebody was turned away."""
+        """Notes a refusal."""
         with self._lock:
             sources = self._counts.setdefault(reason, Counter())
             sources[source if source in sources or len(sources) < SOURCES_MAX else OTHERS] += amount
@@ -60,11 +60,11 @@ class Refusals:
 
     @property
     def deadline(self) -> int | None:
-        """When something is to be said; None if there is nothing to say."""
+        """When the next line is due; None if there is nothing to log."""
         return self._due
 
     def due(self, now: int) -> str | None:
-        """What is to be said now."""
+        """Returns the line to log now, or None."""
         with self._lock:
             if self._due is None or now < self._due:
                 return None
@@ -80,7 +80,7 @@ class Refusals:
 
 
 class Teller:
-    """Says what there is to say of one port, on a running loop."""
+    """Logs the refusals of one port, on a running loop."""
 
     def __init__(self, refusals: Refusals, log: logging.Logger) -> None:
         self._refusals, self._log = refusals, log
@@ -88,14 +88,14 @@ class Teller:
         self._timer: asyncio.TimerHandle | None = None
 
     def note(self, reason: str, source: str, amount: int = 1) -> None:
-        """Have it said."""
+        """Notes a refusal, and schedules its log line."""
         self._refusals.note(reason, source, time.monotonic_ns(), amount)
         deadline = self._refusals.deadline
         if self._timer is None and deadline is not None:
             self._timer = self._loop.call_later((deadline - time.monotonic_ns()) / 1e9 + 0.001, self._say)
 
     def close(self) -> None:
-        """Say no more."""
+        """Stops logging."""
         if self._timer is not None:
             self._timer.cancel()
 

@@ -1,26 +1,25 @@
-"""Encryption of sockets, and the doorman who decides about connections.
+"""Encryption of sockets, and the doorman, which decides about connections.
 
 CURVE (CurveZMQ, ZeroMQ RFC 26): the bound side is the server and proves its own key; the connecting side is the client,
-knows the server's public key beforehand and shows its own, on which the server's process decides by ZAP (RFC 27).
+knows the server's public key beforehand and shows its own, which the server's process accepts or refuses by ZAP
+(RFC 27).
 
-libzmq asks by ZAP over an inproc socket of the context and waits for the answer, and reports what becomes of
-connections over another (a socket monitor). The `Doorman` is one thread a context that answers the one and listens to
-the other.
+libzmq asks by ZAP over an inproc socket of the context and waits for the answer, and reports events of connections over
+another (a socket monitor). The `Doorman` is one thread per context that answers the one and listens to the other.
 pyzmq has a `ThreadAuthenticator` for the first half: an asyncio loop in a thread; as the second half needs a thread
 anyway, and a ZAP handler for one rule is ten lines, one thread with a blocking poll does both.
 
-Beside that the doorman hangs up on whom there is no room for: strangers that send more than a handshake, do not come to
-its end or are too many (`daemon.transport.connections`), members that send more than anybody reads (`backlog`), and
-whoever came in with a key that is no longer allowed. What it does is counted by reason, and said in the log
-(`daemon.transport.refusals`).
+The doorman also cuts connections that it has no room for: strangers that send more than a handshake, do not complete it
+or are too many (`daemon.transport.connections`), members that send more than the reader reads (`backlog`), and
+connections whose key is no longer allowed. Its actions are counted by reason, and logged (`daemon.transport.refusals`).
 
-Without a descriptor for a connection that waits to be accepted, libzmq tries again at once and for ever: a core is busy
-with 100,000 failures a second. So those who wait are hung up on, with a descriptor that is kept for this, and the
-kernel drops what else comes for a while (`kernel.ListeningSocket`). The address is not given up for that: to bind it
-anew would need a descriptor, without which libzmq ends the process.
+Without a descriptor for a waiting connection, libzmq retries at once and for ever: a core is busy with 100,000 failures
+a second. So the doorman accepts and closes the waiting connections, with a descriptor kept for this, and the kernel
+drops new ones for a while (`kernel.ListeningSocket`). The address stays bound meanwhile: binding it anew would need a
+descriptor, without which libzmq ends the process.
 
-Without keys ZAP is on all the same, and lets every plain-text connection in: libzmq then refuses peers that speak the
-unversioned first protocol, whose greeting any random bytes are.
+ZAP is also used without keys, to admit every plain-text connection: libzmq then refuses peers that speak the
+unversioned first protocol, for whose greeting it would take any random bytes.
 """
 
 from __future__ import annotations
@@ -47,9 +46,9 @@ from daemon.transport.refusals import Refusals
 log = logging.getLogger("shoal.transport")
 
 Count = Callable[[str, tuple[str, ...], int], None]
-"""Called with a name, label values and an amount; from any thread."""
+"""Called with a name, label values and an amount, from any thread."""
 Note = Callable[[int, bool], None]
-"""Called with a descriptor, on the doorman's thread: whether a connection has come there, or gone."""
+"""Called with a descriptor and whether a connection has begun or ended there, on the doorman's thread."""
 
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 ZAP_DOMAIN = b"shoal"
@@ -58,12 +57,12 @@ MONITOR_ENDPOINT = "inproc://shoal.monitor"
 BATCH_MAX = 1000
 STOP_SECONDS = 5.0
 STRANGERS_LOOK_MS = 10
-"""While somebody has not been let in: a connection that floods before its handshake lasts so long."""
+"""While strangers wait: a connection that floods before its handshake lasts so long."""
 REST_NS = 1_000_000_000
-"""How long nobody can connect after there was no descriptor for a connection."""
+"""How long nobody can connect after no descriptor was left for a connection."""
 WAITING_MAX = 4096
 GONE = ("gone at once", 0)
-"""In place of the address of one who did not wait until it was asked for."""
+"""Used instead of an address for a connection that has ended before it was looked up."""
 
 EVENT = struct.Struct("=Hi")
 PROTOCOL_ERRORS = {0x11000001: "cryptographic", 0x11000002: "mechanism"}  # ZMQ_PROTOCOL_ERROR_ZMTP_... of zmq.h
@@ -81,7 +80,7 @@ WATCHED = (
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Encryption: our own keys, and whose we take: `owner_of` names the owner of a public key (Z85) that is allowed."""
+    """Encryption: our own keys, and `owner_of`, which returns the owner of an allowed public key (Z85)."""
 
     keys: KeyPair
     owner_of: Callable[[bytes], str | None]
@@ -106,10 +105,10 @@ def secure_client(socket: zmq.Socket[bytes], curve: Curve | None, server_key: by
 
 
 class Doorman:
-    """The thread that lets connections in, or counts why not; for one context and one bound socket in it.
+    """The thread that admits connections, or counts why not; for one context and one bound socket in it.
 
-    To be made before the socket is bound; from then on the socket is watched. `stop` before the socket is closed, and
-    `close` when the context is gone.
+    Create it before the socket is bound; from then on it watches the socket. `stop` it before the socket is closed, and
+    `close` it once the context has ended.
     """
 
     def __init__(
@@ -124,19 +123,19 @@ class Doorman:
         port: str,
         note: Note | None = None,
     ) -> None:
-        """`port` is what the log calls this one.
+        """`port` is this one's name in the log.
 
-        What `note` is told of a connection it is told before its handshake is over, and in order.
+        `note` is called before a connection's handshake completes, and in order.
         """
         self.keys: dict[int, str] = {}
-        """By descriptor, the keys that have come with messages: the reader's to write."""
+        """By descriptor, the keys that came with messages; only the reader writes it."""
         self.connections = Connections(room, curve is not None)
         self._backlog, self._note = backlog, note
         self._curve = curve
         self._count = count
         self._socket = socket
         self._refusals = Refusals(port)
-        self._owners: dict[str, str] = {}  # of the keys that were let in
+        self._owners: dict[str, str] = {}  # of the admitted keys
         self._recheck = False
         self._listening: ListeningSocket | None = None
         self._spare = _spare()
@@ -160,7 +159,7 @@ class Doorman:
             os.eventfd_write(self._wake, 1)
 
     def stop(self) -> None:
-        """Ends the thread and closes its sockets. To be called once."""
+        """Ends the thread and closes its sockets. Call it once."""
         self._socket.disable_monitor()
         self._over = True
         os.eventfd_write(self._wake, 1)
@@ -188,7 +187,7 @@ class Doorman:
                     return
                 if self._wake in ready:
                     os.eventfd_read(self._wake)
-                if self._events in ready:  # first: a connection is known before its first message is let in
+                if self._events in ready:  # first, so that a connection is known before its first message is let in
                     self._watch()
                 self._look(time.monotonic_ns())
                 if self._zap in ready:
@@ -207,7 +206,7 @@ class Doorman:
 
     def _answer(self, request: list[bytes]) -> list[bytes]:
         """Answers a ZAP request (RFC 27: version, request id, domain, address, identity, mechanism and credentials).
-        libzmq sends it, so it is well formed. From then on the connection is known by its key, as text.
+        libzmq sends it, so it is well formed. The connection is then identified by its key, as text.
         """
         request_id, address, mechanism, credentials = request[1], request[3], request[5], request[6:]
         source = address.decode("ascii", "replace")
@@ -230,10 +229,10 @@ class Doorman:
         self._count("handshakes_failed", (reason,), amount)
         self._refusals.note(reason, source, time.monotonic_ns(), amount)
 
-    # -- what has happened -----------------------------------------------------------------------------------------
+    # -- events ----------------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Takes libzmq's events. At the descriptor limit it reports 100,000 failures a second."""
+        """Handles libzmq's events. At the descriptor limit it reports 100,000 failures a second."""
         without_descriptor = 0
         for _ in range(BATCH_MAX):
             try:
@@ -256,7 +255,7 @@ class Doorman:
                 case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
                     self.connections.failed(PROTOCOL_ERRORS.get(value, "protocol"))
                 case zmq.EVENT_ACCEPT_FAILED:
-                    without_descriptor += value != errno.EAGAIN  # else somebody has just hung up
+                    without_descriptor += value != errno.EAGAIN  # otherwise the client has just hung up
                 case zmq.EVENT_DISCONNECTED:
                     self._ended(value)
         if without_descriptor:
@@ -278,7 +277,7 @@ class Doorman:
             self._backlog.ended(end.connection, end.was_let_in)
         if end.was_let_in:
             self._count("connection_lost", (), 1)
-        elif end.reason and end.reason != "key":  # that was counted where it was decided
+        elif end.reason and end.reason != "key":  # a refused key was counted where it was decided
             self._refused(end.reason, end.connection.source if end.connection is not None else "unknown")
         if self._note is not None:
             self._note(descriptor, False)
@@ -298,7 +297,7 @@ class Doorman:
         self._listening.shed(WAITING_MAX)
         self._spare = _spare()
 
-    # -- looking after those who are here --------------------------------------------------------------------------
+    # -- admitted and waiting connections --------------------------------------------------------------------------
 
     def _look(self, now: int) -> None:
         if self._recheck:
@@ -330,7 +329,7 @@ class Doorman:
                 self.connections.measured(one, traffic.received, traffic.sent)
 
     def _cut(self, connection: Connection, reason: str) -> bool:
-        """Cuts a connection. libzmq reports its end like any other, and it is not counted twice."""
+        """Cuts a connection. libzmq reports its end like any other; it is not counted twice."""
         if connection.cut or not hang_up(connection.descriptor, connection.peer):
             return False
         self.connections.cut(connection, reason)
@@ -342,8 +341,8 @@ class Doorman:
         return True
 
     def _check_keys(self) -> None:
-        """Cuts every connection whose key has lost its owner or has another one. A connection that has not sent
-        anything may be one of them: it is cut as well and reconnects if it is allowed.
+        """Cuts every connection whose key has lost its owner or has another one, and every connection that has not sent
+        anything, since it may be one of them: it reconnects if it is allowed.
         """
         curve = self._curve
         if curve is None:

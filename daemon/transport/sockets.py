@@ -1,8 +1,8 @@
-"""What both planes share: limits, sockets set up alike, and one message in or out.
+"""Shared by both planes: limits, the set-up of sockets, and sending or receiving one message.
 
-The first frame of a message is a header and small, the others are arrays (`daemon.wire` puts it so). So the first is
-copied, which is cheapest for small ones, and the others are not: received as `zmq.Frame`, which a memoryview reads in
-place, and sent from the caller's memory, which must not change until then.
+The first frame of a message is a small header, the others are arrays (`daemon.wire` arranges that). So the first frame
+is copied, which is cheapest for small ones, and the others are not: they are received as `zmq.Frame`, which a
+memoryview reads in place, and sent from the caller's memory, which must not change until then.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ MILLISECOND_NS = 1_000_000
 SECOND_NS = 1_000 * MILLISECOND_NS
 
 ENCRYPTION_BYTES_MAX = 64
-"""What CURVE adds to a message part (RFC 26: a command name, a nonce and an authenticator: 33 bytes)."""
+"""CURVE's overhead per message part (RFC 26: a command name, a nonce and an authenticator: 33 bytes)."""
 RECEIVE_MESSAGES_MAX = 64
-"""What libzmq reads ahead of us, for each connection; the rest waits with the sender, which drops its own. More than
-this gains nothing: messages of 1 KiB come as fast with 64 as with 1000."""
+"""How many messages per connection libzmq reads ahead; the rest waits with the sender, which drops its own. A higher
+limit gains nothing: messages of 1 KiB arrive as fast with 64 as with 1000."""
 UNASKED_BYTES_MAX = 4096
-"""What a speaker takes: a handshake. A PUSH never hears, but libzmq keeps what a peer says to it all the same."""
+"""What a sending socket accepts: a handshake. A PUSH never receives, but libzmq keeps what a peer sends to it."""
 NO_COPY_BYTES = 64 << 10
-"""pyzmq's own threshold: below it, a copy costs less than keeping the sender's buffer alive until it has been sent."""
+"""pyzmq's own threshold: below it, a copy costs less than keeping the sender's buffer alive until it is sent."""
 
 
 class BindFailed(Exception):
-    """An address that cannot be listened on; the text is for the operator."""
+    """An address can't be bound; the text is for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransportLimits:
-    """Bounds of what a peer can make this shard hold, and the clocks that find dead connections."""
+    """Limits on what a peer can make this shard hold, and timeouts that detect dead connections."""
 
     frame_bytes_max: int = 1 << 30
     frames_max: int = 1024
@@ -63,9 +63,9 @@ class TransportLimits:
     drain_max: int = 256
     peers_max: int = 1024
     speakers_max: int = 1024
-    """Of them, those that the control plane keeps a connection to; the one not used for longest gives way."""
+    """The most outgoing connections of the control plane; the least recently used one is closed for a new one."""
     connections_max: int = 4096
-    """That come here, at a time; `strangers_max` of them before they are let in."""
+    """The most incoming connections; `strangers_max` of them before they are admitted."""
     strangers_max: int = 128
     idle_ns: int = 60 * SECOND_NS
     unacknowledged_ns: int = 15 * SECOND_NS
@@ -82,8 +82,8 @@ class TransportLimits:
 
 class Listener:
     """A context with a bound socket and its doorman; a PULL, or a ROUTER where answers go back, as for operators.
-    `alarm` is called on the doorman's thread when it is time to `tend`. `check` and `connections` are for any thread,
-    all else for one.
+    Calls `alarm` on the doorman's thread when `tend` is due. `check` and `connections` are thread-safe, all else is for
+    one thread.
     """
 
     def __init__(
@@ -98,27 +98,27 @@ class Listener:
         kind: int = zmq.PULL,
         note: Note | None = None,
     ) -> None:
-        """`port` is what the log calls it."""
+        """`port` is its name in the log."""
         self.context = zmq.Context()
         self.socket = self.context.socket(kind)
         _set_up(self.socket, limits)
         if kind == zmq.ROUTER:
             self.socket.sndhwm = limits.queue_messages_max
-            self.socket.router_mandatory = True  # what does not fit a queue, or is for nobody, is an error
+            self.socket.router_mandatory = True  # a message that does not fit a queue, or has no recipient, is an error
         self.socket.rcvhwm = messages_max = min(limits.queue_messages_max, RECEIVE_MESSAGES_MAX)
         self.socket.maxmsgsize = limits.frame_bytes_max + ENCRYPTION_BYTES_MAX
         self.socket.ipv6 = "[" in address
         secure_server(self.socket, curve)
         self.backlog = Backlog(limits.queue_bytes_max, messages_max, curve is not None, self._ask)
         self.needs_care = False
-        """Whether `tend` has to be called."""
+        """Whether `tend` is due."""
         self._frames_max, self._curve = limits.frames_max, curve
-        self._owners: dict[str, str] = {}  # of keys; empty for one that is not allowed any more
+        self._owners: dict[str, str] = {}  # by key; empty for one that is no longer allowed
         self._last: zmq.Frame | None = None
         self._count, self._alarm = count, alarm
         room = Room(
             limits.connections_max, limits.strangers_max, handshake_ns=limits.handshake_timeout_ns * 9 // 10
-        )  # libzmq's own patience ends later, and has no name
+        )  # libzmq's own timeout is longer, and reports no name
         self._doorman = Doorman(self.context, self.socket, curve, count, self.backlog, room=room, port=port, note=note)
         try:
             self.socket.bind(address)
@@ -129,16 +129,16 @@ class Listener:
         self.fd = cast(int, self.socket.get(zmq.FD))
 
     def readable(self) -> bool:
-        """Returns whether a message waits. Asking costs 1.4 us; receiving in vain, with its exception, 5.3."""
+        """Returns whether a message waits. Asking costs 1.4 us; a receive in vain, with its exception, 5.3."""
         if cast(int, self.socket.get(zmq.EVENTS)) & POLLIN:
             return True
         self.backlog.emptied()
         return False
 
     def receive(self) -> tuple[str, list[Buffer] | None]:
-        """The next message, waiting as the socket is set, with the name that belongs to the key which the sender has
-        proved to hold (empty without encryption); None for one that was thrown away and counted: of more than
-        `frames_max` frames, or of somebody whose key is no longer allowed.
+        """Returns the next message, waiting as the socket is set, with the owner of the key that the sender has proved
+        to hold (empty without encryption). Returns None for a message that was dropped and counted: one of more than
+        `frames_max` frames, or from an owner whose key is no longer allowed.
         """
         try:
             frame = self.socket.recv(copy=False)
@@ -166,38 +166,38 @@ class Listener:
         return owner, None
 
     def check(self) -> None:
-        """Stops trusting any connection that was let in with a key that is no longer allowed."""
+        """Stops trusting connections that were admitted with a key that is no longer allowed."""
         self._owners = {}
         self._doorman.check()
 
     @property
     def connections(self) -> tuple[int, int]:
-        """The number of incoming connections, and how many of them have not been let in."""
+        """The number of incoming connections, and how many of them have not been admitted."""
         return len(self._doorman.connections), self._doorman.connections.pending
 
     @property
     def sender_address(self) -> str:
-        """The host that sent the last message, as the kernel has it; empty if it is not known."""
+        """The host that sent the last message, according to the kernel; empty if unknown."""
         try:
             return str(self._last.get("Peer-Address")) if self._last is not None else ""
         except zmq.ZMQError:
             return ""
 
     def tend(self) -> None:
-        """Notes when nothing waits."""
+        """Notes if nothing waits."""
         self.needs_care = False
         self.readable()
 
     def close(self) -> None:
-        """Close all but the sockets that others made in the context, which must be closed before."""
+        """Closes everything except other sockets of the context, which must be closed before."""
         self._doorman.stop()
         self.socket.close()
         self.context.term()
         self._doorman.close()
 
     def owner_of(self, descriptor: int, key: str) -> str:
-        """Returns the current owner of the key that a message came with, or "" if there is none. For callers that
-        receive from `socket` themselves.
+        """Returns the current owner of a message's key, or "" if there is none. For callers that receive from `socket`
+        themselves.
         """
         assert self._curve is not None
         owners = self._owners
@@ -220,7 +220,7 @@ class Listener:
         while frame.more:
             frame = self.socket.recv(copy=False)
             self.backlog.took(descriptor, len(frame), is_last=not frame.more)
-            if len(frames) <= self._frames_max + 1:  # the header, the frames, and one to show that there were more
+            if len(frames) <= self._frames_max + 1:  # the header, the frames, and one that shows that there were more
                 frames.append(frame)
         return frames if len(frames) <= self._frames_max + 1 else None
 
@@ -228,10 +228,10 @@ class Listener:
 class Speaker:
     """A PUSH socket connected to one peer; it connects in the background, and again whenever the connection breaks.
 
-    But libzmq connects no more once it has seen the peer break the protocol, which a peer does whose encryption is set
-    differently, or once the peer has refused our key: sends then fail for ever, even when the peer has been put right.
-    So a socket that has taken nothing for `stuck_ns` is replaced. Where it was only full, what goes with it was stale.
-    Who has been `refused` should be given up at once.
+    But libzmq stops reconnecting once it has seen the peer break the protocol, as a peer with another encryption
+    setting does, or once the peer has refused our key: sends then fail for ever, even after the peer is fixed. So a
+    socket that has accepted nothing for `stuck_ns` is replaced. If it was only full, the messages lost with it were
+    stale. A peer that has `refused` our key should be given up at once.
     """
 
     def __init__(
@@ -251,8 +251,8 @@ class Speaker:
         self._socket, self._events = self._open()
 
     def send(self, frames: Sequence[Buffer]) -> bool:
-        """Hands a message to ZeroMQ without waiting; returns False if its queue is full. Raises `zmq.ZMQError` for
-        anything else.
+        """Passes a message to ZeroMQ without waiting; returns False if its queue is full. Raises `zmq.ZMQError` for any
+        other failure.
         """
         try:
             if len(frames) == 1:
@@ -288,7 +288,7 @@ class Speaker:
         return seen
 
     def close(self, linger_ns: int = 0) -> None:
-        """Drop the connection, and what is still queued after `linger_ns`."""
+        """Closes the connection, and drops what is still queued after `linger_ns`."""
         if self._events is not None:
             self._socket.disable_monitor()
             self._events.close()
@@ -296,8 +296,8 @@ class Speaker:
         self._socket.close(linger=linger_ns // MILLISECOND_NS)
 
     def _open(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes] | None]:
-        """Opens a socket, and a monitor that reports refusals if there can be one."""
-        if not self.address.startswith("tcp://"):  # gossip may say so; a file or this process itself is no peer
+        """Opens a socket, and if possible a monitor that reports refusals."""
+        if not self.address.startswith("tcp://"):  # gossip may contain anything; files and this process are no peers
             raise zmq.ZMQError(zmq.EPROTONOSUPPORT)
         socket = self._context.socket(zmq.PUSH)
         events: zmq.Socket[bytes] | None = None
@@ -332,7 +332,7 @@ def _send_parts(socket: zmq.Socket[bytes], frames: Sequence[Buffer]) -> None:
 def too_large(frames: Sequence[Buffer], limits: TransportLimits) -> bool:
     """Returns whether a peer with the same limits would refuse these frames by cutting the connection."""
     bound = limits.frame_bytes_max
-    if len(frames) == 1 and type(frames[0]) is bytes:  # nearly all
+    if len(frames) == 1 and type(frames[0]) is bytes:  # the vast majority
         return len(frames[0]) > bound
     if len(frames) > limits.frames_max + 1:
         return True
@@ -348,8 +348,8 @@ def too_large(frames: Sequence[Buffer], limits: TransportLimits) -> bool:
 def _set_up(socket: zmq.Socket[bytes], limits: TransportLimits) -> None:
     socket.linger = 0
     socket.handshake_ivl = max(1, limits.handshake_timeout_ns // MILLISECOND_NS)
-    # Not by ZeroMQ's own heartbeats: with them libzmq (4.3.5) aborts the process when a connection ends whose queue is
-    # full (`Assertion failed: !_io_error`), and any peer can bring that about.
+    # ZeroMQ's own heartbeats are not used: with them libzmq (4.3.5) aborts the process when a connection ends whose
+    # queue is full (`Assertion failed: !_io_error`), and any peer can bring that about.
     socket.set(zmq.TCP_MAXRT, max(1, limits.unacknowledged_ns // MILLISECOND_NS))
     socket.tcp_keepalive = 1
     socket.tcp_keepalive_idle = 30

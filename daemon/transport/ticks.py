@@ -1,12 +1,12 @@
 """The tick plane's transport: blocking, owned by the thread that runs the ticks.
 
-An empty tick is nothing but a few exchanges with every peer. So a message is one blocking receive, straight into
-libzmq: no event loop, no hand-over between threads, no descriptor polled beside the socket. That would need a receive
-in vain before each wait, which costs 5.3 us with its exception, where one that finds a message costs 0.6. What
-this saves of a whole tick was not told apart from the noise of a shared machine; see `bench.floor`.
+An empty tick is nothing but a few exchanges with every peer. So receiving is one blocking call, straight into libzmq:
+no event loop, no hand-over between threads, no descriptor polled beside the socket. That would need a receive in vain
+before each wait, which costs 5.3 us with its exception, where one that finds a message costs 0.6. What this saves of a
+whole tick could not be told apart from the noise of a shared machine; see `bench.floor`.
 
-Another thread can only `wake` the one that waits. It does so by a message over inproc to the same socket, which holds
-random bytes drawn when the transport was made: no peer can send it.
+Other threads can only `wake` the waiting one, by a message over inproc to the same socket, which holds random bytes
+drawn when the transport was made: no peer can send it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TIMEOUT_MS_MAX = 2**31 - 1
 
 
 class TickTransport:
-    """Listens at `address`; speaks to the peers it is told of. All but `wake`, `check` and `came` is for one thread."""
+    """Listens at `address`; sends to connected peers. All but `wake`, `check` and `came` is for one thread."""
 
     def __init__(
         self, address: str, *, curve: Curve | None, count: Count, limits: TransportLimits | None = None
@@ -41,7 +41,7 @@ class TickTransport:
         self._limits = limits or TransportLimits()
         self._curve = curve
         self.owner: str | None = None
-        """Whose key the last message of `poll` came with; None without encryption, where nobody can tell."""
+        """The owner of the key of `poll`'s last message; None without encryption, where it is unknown."""
         self._count = count
         self._wake_lock = threading.Lock()  # held for `_waking`, `_waker` and its use
         self._waking = False
@@ -70,14 +70,14 @@ class TickTransport:
 
     @property
     def came(self) -> tuple[int, int]:
-        """The number of incoming connections, and how many of them have not been let in. Thread-safe."""
+        """The number of incoming connections, and how many of them have not been admitted. Thread-safe."""
         return self._listener.connections
 
     def connect(self, peer: str, address: str, public_key: bytes | None = None) -> bool:
         """Connects to `peer` at `address`; returns False, and counts it, if that is impossible.
 
-        What is sent before the connection stands is queued. The same again changes nothing; another address or key
-        replaces the connection, and what was queued for the old one is lost.
+        Messages sent before the connection is established are queued. Repeating a call changes nothing; another address
+        or key replaces the connection, and messages queued for the old one are lost.
         """
         known = self._peers.get(peer)
         if known is not None and known.address == address and known.public_key == public_key:
@@ -89,22 +89,22 @@ class TickTransport:
             return self._drop("too_many_peers")
         try:
             self._peers[peer] = Speaker(self._listener.context, address, self._curve, public_key, self._limits)
-        except zmq.ZMQError:  # an address or key that is none, or no descriptor left
+        except zmq.ZMQError:  # an invalid address or key, or no descriptor left
             return self._drop("failed")
         return True
 
     def connect_again(self) -> None:
-        """Reconnects to peers that have refused our key, as they may have learned it by now. To be called about once a
+        """Reconnects to peers that have refused our key, since they may have learned it by now. Call it about once a
         second.
         """
         for speaker in self._peers.values():
             if speaker.refused():
                 self._count("refused_by_peer", (), 1)
-                with contextlib.suppress(zmq.ZMQError):  # the old one stays, and is replaced once it takes nothing
+                with contextlib.suppress(zmq.ZMQError):  # the old one stays, and is replaced once it is stuck
                     speaker.reopen()
 
     def disconnect(self, peer: str) -> None:
-        """Disconnects from `peer`; what is still queued for it is lost."""
+        """Disconnects from `peer`; messages still queued for it are lost."""
         known = self._peers.pop(peer, None)
         if known is not None:
             known.close()
@@ -112,8 +112,8 @@ class TickTransport:
     def send(self, peer: str, frames: Sequence[Buffer]) -> bool:
         """Queues a message without waiting; returns False if it was dropped.
 
-        True is no promise: a message is lost when its connection is. Frames of 64 KiB and more, but the first, are sent
-        from the caller's memory, which must not change until the message has gone out.
+        True is no promise: a message is lost with its connection. Frames of 64 KiB and more, except the first, are sent
+        from the caller's memory, which must not change until the message has left.
         """
         known = self._peers.get(peer)
         if known is None:
@@ -126,10 +126,10 @@ class TickTransport:
             return self._drop("failed")
 
     def poll(self, timeout_ns: int) -> list[list[Buffer]]:
-        """Returns the next message, or None if there is none within the time.
+        """Returns the next message in a list, or an empty list if none comes in time.
 
-        Nothing also means that `wake` was called, or that a message was thrown away: look at the clock. The timeout is
-        rounded up to milliseconds; without one (0 or less) it does not wait.
+        An empty list may also mean that `wake` was called, or that a message was dropped: check the time. The timeout
+        is rounded up to milliseconds; without one (0 or less) it does not wait.
         """
         if timeout_ns <= 0:
             if not self._listener.readable():
@@ -167,7 +167,7 @@ class TickTransport:
                 self._waking = True
 
     def close(self, linger_ns: int = 0) -> None:
-        """Stops. Waits at most `linger_ns` for what is queued."""
+        """Stops. Waits at most `linger_ns` for queued messages."""
         with self._wake_lock:
             if self._waker is None:
                 return
