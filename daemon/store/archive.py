@@ -68,8 +68,8 @@ class ArchiveWriter:
         shutil.rmtree(self._partial, ignore_errors=True)
 
     def finish(self, decided: bytes, told: Mapping[str, Any]) -> int:
-        """Completes the backup once everything is written, and returns its size in bytes. `decided` goes into the log
-        of the restored cluster.
+        """Completes the backup once everything is written, and returns its size in bytes. `decided` is for the log of
+        the restored cluster.
         """
         stored = Stored.bootstrap(Configuration.of([_SHARD], []), [decided])
         try:
@@ -119,7 +119,7 @@ class Archive:
         self._database.close()
 
     def decided(self) -> bytes:
-        """Returns what goes into the log of the restored cluster. Raises `StoreError`."""
+        """Returns what the log of the restored cluster begins with. Raises `StoreError`."""
         stored = ConsensusRows(self._database).load()
         return b"".join(stored.snapshot.chunks) if stored is not None else b""
 
@@ -141,7 +141,7 @@ class Archive:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Returns what a backup says of itself. Raises `StoreError`."""
+    """Returns a backup's description of itself. Raises `StoreError`."""
     path = folder / MANIFEST
     try:
         with path.open("rb") as file:
@@ -163,7 +163,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def database_bytes(files: Mapping[str, Mapping[str, Any]]) -> int:
-    """Returns the bytes of all files that a manifest names."""
+    """Returns the size of all files that a manifest names."""
     return sum(int(file["bytes"]) for file in files.values())
 
 

@@ -1,8 +1,8 @@
-"""Large values of many buffers, cut into rows and written in many small transactions.
+"""Large values of many buffers, split into rows and written in many small transactions.
 
 A slice is `BEING_WRITTEN` until its last row is there, then `WHOLE`, and `SEALED` once it counts. Its bytes are the
 concatenation of its frames, whatever their sizes, so a slice of forty small arrays is one row and one of a gigabyte is
-a thousand. Only the seal is synced, and with it everything written before.
+a thousand rows. Only the seal is synced, and with it everything written before.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Blobs:
             place += len(rows)
 
     def seal(self, load: int, partitions: Iterable[int]) -> None:
-        """Makes slices count from now on. They and everything written before are durable when this returns."""
+        """Seals slices, which count from then on. They and everything written before are durable when this returns."""
         with self._database.writing("seal slices") as connection:
             for partition in partitions:
                 found = connection.execute(
@@ -95,7 +95,7 @@ class Blobs:
         return [number for partition, number in rows if wanted is None or partition in wanted]
 
     def unsealed(self) -> list[int]:
-        """Returns the slices that a former life left incomplete."""
+        """Returns the slices that a previous life left incomplete."""
         return [row[0] for row in self._database.rows("list the slices", "SELECT id FROM slice WHERE stage != 2")]
 
     def drop(self, numbers: Sequence[int]) -> None:
@@ -105,7 +105,7 @@ class Blobs:
         drop = partial(self._database.execute, "drop slices")
         drop("UPDATE slice SET stage = 0 WHERE id = ?", [(number,) for number in numbers])
         for number in numbers:
-            # Listed once, never "until none is left": in a torn database that may not come to an end.
+            # Listed once, not "until none is left": in a torn database that may never end.
             rows = self._database.rows("list rows of a slice", "SELECT id, place FROM chunk WHERE slice = ?", (number,))
             step = BULK_BYTES // ROW_BYTES
             for start in range(0, len(rows), step):

@@ -1,11 +1,11 @@
 """What Raft-lite persists: term and vote, the snapshot, the log.
 
-The specification is `consensus.effects.Persist.onto`, and a property test holds the two together. Records are encoded
-by the checked codec of the wire, so a row that is not what a shard of this version writes is found when it is read.
+The specification is `consensus.effects.Persist.onto`, and a property test compares the two. The wire's checked codec
+encodes the records, so a row that no shard of this version writes is detected when it is read.
 
-Invariants of what is loaded, those of `consensus.stored` and figure 3.1 of Ongaro's thesis: entries follow the snapshot
-without a gap, terms never fall and never exceed the current one, configurations are sound. Rows that break one were not
-written by this program; a server that votes with them could elect two leaders, so they are refused.
+Invariants of the loaded state, those of `consensus.stored` and of figure 3.1 of Ongaro's thesis: entries follow the
+snapshot without a gap, terms never fall and never exceed the current one, configurations are sound. Rows that break one
+were not written by this program; a server that votes with them could elect two leaders, so they are refused.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from daemon.store.database import BULK_BYTES, Database
 from daemon.store.errors import MOVE_AWAY, OR_MOVE_AWAY, StoreError, StoreFailed
 from daemon.wire import ANOTHER_VERSIONS, Codec, Rejected, WireLimits
 
-RECORD_BYTES_MAX: Final = 16 << 20  # an entry is bounded far below, by the limits of consensus
+RECORD_BYTES_MAX: Final = 16 << 20  # consensus' limits keep entries far below this
 HARD_STATE, SNAPSHOT = "hard state", "snapshot"
 DELETED_AT_ONCE: Final = 16
-"""Chunks of an old snapshot: some megabytes."""
+"""Chunks of an old snapshot per transaction: some megabytes."""
 RECORDS: Final[dict[int, type]] = {1: HardState, 2: SnapshotHeader, 3: Entry}
-"""What a row may hold, and its tag."""
+"""The types of a row, by tag."""
 DIGITS_MAX: Final = 10
 HEADER: Final = "SELECT crc, record FROM consensus_state WHERE part = ?"
 DELETE_CHUNKS: Final = (
@@ -65,7 +65,7 @@ class ConsensusRows:
         return stored
 
     def persist(self, persist: Persist) -> int:
-        """One durable transaction; its number among all, from 1."""
+        """Persists in one durable transaction; returns its number, from 1."""
         header = persist.snapshot.header if persist.snapshot is not None else None
         state = [
             (name, *self._pack(part)) for name, part in ((HARD_STATE, persist.hard_state), (SNAPSHOT, header)) if part
@@ -84,20 +84,20 @@ class ConsensusRows:
         return int(number)
 
     def raise_version(self, version: int) -> None:
-        """From the next record on, write what is new in this cluster version; the folder says so first."""
+        """Raises the folder's cluster version, and writes in its formats from the next record on."""
         with self._database.writing("raise the cluster version") as connection:
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('cluster_version', ?)", (str(version),))
         self.follow_version(version)
 
     def follow_version(self, version: int) -> None:
-        """From the next record on, write what is new in this cluster version: the folder says so."""
+        """Writes in the formats of this cluster version from the next record on; the folder already names it."""
         self._codec.version = version
 
     def stage(self, index: int, chunks: Iterable[bytes]) -> tuple[bytes, ...]:
-        """Write the chunks of a snapshot that is to come into force soon, a few megabytes at a time; those chunks.
+        """Writes and returns the chunks of a snapshot that will become current soon, a few megabytes at a time.
 
-        `persist` finds them, and so takes no longer than for any other decision. Nothing of it is durable before that.
-        They are no small write, and can wait: `NoRoom` is raised before the reserve is released for them.
+        `persist` finds them, and so takes no longer than for any other decision. They are not durable before that. As a
+        large write that can wait, this raises `NoRoom` instead of releasing the reserve.
         """
         self._database.despite_full_disk(self._drop_stale, may_release=False)
         staged: list[bytes] = []
@@ -112,7 +112,7 @@ class ConsensusRows:
         return tuple(staged)
 
     def _drop_stale(self) -> None:
-        """The chunks of snapshots that are not in force; consensus may have its turn between any few of them."""
+        """Deletes chunks of obsolete snapshots in small transactions, so that consensus gets its turn in between."""
         while True:
             with self._database.writing("drop an old snapshot", durable=False) as connection:
                 in_force = connection.execute(HEADER, (SNAPSHOT,)).fetchall()
@@ -126,7 +126,7 @@ class ConsensusRows:
         self._database.wrote(sum(len(row[3]) for row in rows))
 
     def _put_chunks(self, connection: sqlite3.Connection, snapshot: Snapshot) -> None:
-        """Those that are not there yet: all of a leader's snapshot, none of one that was staged."""
+        """Inserts the chunks that are missing: all of a leader's snapshot, none of a staged one."""
         rows = [(snapshot.index, number, crc32(chunk), chunk) for number, chunk in enumerate(snapshot.chunks)]
         query = "SELECT number, crc, length(bytes) FROM consensus_chunk WHERE position = ? ORDER BY number"
         if connection.execute(query, (snapshot.index,)).fetchall() != [
@@ -136,13 +136,13 @@ class ConsensusRows:
             connection.executemany(INSERT_CHUNK, rows)
 
     def put_in_place(self, entry: Entry) -> None:
-        """Have another entry stand at the index of one; for `stopped_log` alone, and never while a server lives."""
+        """Replaces an entry of the log; only for `stopped_log`, and never while a server runs."""
         with self._database.writing("take an entry out of the log") as connection:
             statement = "UPDATE consensus_log SET crc = ?, record = ? WHERE position = ?"
             connection.execute(statement, (*self._pack(entry), entry.index))
 
     def renounce(self, disk: int) -> None:
-        """Forget all of it, and be another disk from now on. What else is kept stays."""
+        """Deletes all consensus state, and makes the folder a new disk. Keeps everything else."""
         with self._database.writing("begin as a new disk") as connection:
             connection.execute("DELETE FROM consensus_state")
             connection.execute("DELETE FROM consensus_log")
@@ -200,7 +200,7 @@ class ConsensusRows:
 
 
 def version_in(database: Database) -> int:
-    """The cluster version that a folder was last written at; 0 if none was known. Raises `StoreError`."""
+    """Returns the cluster version that a folder was last written at; 0 if unknown. Raises `StoreError`."""
     try:
         rows = database.rows("read the cluster version", "SELECT value FROM meta WHERE key = 'cluster_version'")
     except StoreFailed as failed:
@@ -212,7 +212,7 @@ def version_in(database: Database) -> int:
 
 
 def mistake_in(stored: Stored) -> str:
-    """Which invariant does not hold; empty if all do."""
+    """Returns the invariant that is broken, or an empty string."""
     index, term = stored.snapshot.index, stored.snapshot.term
     if index < 0 or term < 0:
         return f"a snapshot at index {index} of term {term}"

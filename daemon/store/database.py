@@ -6,17 +6,17 @@ SQLite: a consensus write waits for at most one transaction of a load.
 
 **Durability.** `writing()` returns when the transaction is synced. `writing(durable=False)` leaves the sync to the next
 durable one or to the checkpoint, whichever comes first: the log is one file, so syncing a transaction syncs all earlier
-ones. This is how a slice is written in many transactions and synced once, when it is sealed.
+ones. A slice is written in many such transactions and synced once, when it is sealed.
 
 **The write-ahead log.** `checkpoint` moves it into the database, on the thread that writes most and outside a turn, so
 that others can write meanwhile. `relieve` does so once everyone waiting has been answered, `wrote` in the middle of a
 job that writes a lot. SQLite's own checkpoint, at a commit, remains for the case that only consensus writes; its
 threshold is so high that it happens once in thousands of writes.
 
-**Failure.** A write that finds no room is taken back, and the store goes on; one that is small, or frees more than it
-takes, is repeated where the log was, and with the reserve released (`despite_full_disk`). After any other failed write
-nothing is written any more, by any connection of the folder: what a failed fsync has dropped from the page cache looks
-written to everybody but the disk.
+**Failure.** A write that finds no room is rolled back, and the store goes on; a write that is small, or frees more than
+it takes, is repeated in the log's space after a checkpoint, and with the reserve released (`despite_full_disk`). After
+any other failed write, no connection of the folder writes anything more: what a failed fsync has dropped from the page
+cache looks written to everybody but the disk.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ BULK_BYTES: Final = 4 << 20  # one bulk transaction: 10 to 40 ms on a disk that 
 CHECKPOINT_BYTES: Final = 8 << 20
 CHECKPOINT_BYTES_MAX: Final = 32 << 20
 WAL_BYTES_LONG: Final = 48 << 20
-WAL_BYTES_KEPT: Final = 96 << 20  # a longer log is cut to this when it starts over
-BUSY_TIMEOUT_MS: Final = 10_000  # only for somebody with another process at the file: ours take turns
+WAL_BYTES_KEPT: Final = 96 << 20  # a longer log is truncated to this when it restarts
+BUSY_TIMEOUT_MS: Final = 10_000  # only for other processes that have the file open: our writers take turns
 WAL_PAGES_ON_FULL_DISK: Final = 16
 CACHE_KIB: Final = 8 << 10
-# UnicodeDecodeError: sqlite3 decodes the text of an error strictly, and that of a torn schema quotes what is torn.
+# UnicodeDecodeError: sqlite3 decodes error texts strictly, and that of a torn schema quotes the torn bytes.
 FAILURES: Final = (sqlite3.Error, OSError, MemoryError, UnicodeDecodeError)
 
 
@@ -57,7 +57,7 @@ class Turn:
     def __init__(self) -> None:
         self.failure: StoreFailed | None = None
         self.checkpointing = threading.Lock()
-        """For one checkpoint at a time. Those who have the turn take it, too; nobody who holds it asks for the turn."""
+        """Allows one checkpoint at a time. Acquired also while holding the turn; its holder never asks for the turn."""
         self._next = threading.Lock()
         self._now = threading.Lock()
 
@@ -72,14 +72,14 @@ class Turn:
 class Database:
     """One connection, for the thread that makes it. The constructor raises what sqlite3 raises.
 
-    `sealed`: nobody writes the file any more, so it is read without locks or files beside it.
+    `sealed` means that nobody writes the file any more, so it is read without locks or files beside it.
     """
 
     def __init__(self, path: Path, turn: Turn, room: Room | None = None, *, sealed: bool = False) -> None:
         self.path, self.turn, self._room = path, turn, room
         name = f"{path.absolute().as_uri()}?mode=ro&immutable=1" if sealed else path
         self.connection = sqlite3.connect(name, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None, uri=sealed)
-        self.connection.text_factory = _lenient  # torn text is seen by its checksum
+        self.connection.text_factory = _lenient  # the checksum detects torn text
         self._durable = True
         self._written_bytes = 0
         self._log_is_short = False
@@ -91,17 +91,17 @@ class Database:
     def settle(self, log_bytes_max: int = WAL_BYTES_KEPT) -> None:
         """Applies the settings that write, once the database is known to be ours. Raises what sqlite3 raises.
 
-        The write-ahead log is kept to `log_bytes_max`, which is less on a small disk.
+        The write-ahead log is limited to `log_bytes_max`, which is less on a small disk.
         """
         self.log_bytes_max = log_bytes_max
         with self._closing_on_error():
             for pragma in (
-                f"page_size = {PAGE_BYTES}",  # of a new database; a no-op for any other
+                f"page_size = {PAGE_BYTES}",  # for a new database; a no-op for any other
                 "journal_mode = WAL",
                 "synchronous = FULL",
                 f"journal_size_limit = {log_bytes_max}",
                 f"wal_autocheckpoint = {log_bytes_max // PAGE_BYTES}",
-                "secure_delete = OFF",  # Debian's default overwrites what is deleted: each old state once more
+                "secure_delete = OFF",  # Debian's default overwrites deleted data: each old state once more
                 f"cache_size = -{CACHE_KIB}",
             ):
                 self.connection.execute(f"PRAGMA {pragma}").fetchall()
@@ -131,7 +131,7 @@ class Database:
                 raise
 
     def execute(self, doing: str, statement: str, rows: Sequence[Sequence[Any]], *, durable: bool = True) -> None:
-        """Executes one statement for each row in one transaction, on a full disk, too."""
+        """Executes one statement for each row in one transaction, even on a full disk."""
 
         def write() -> None:
             with self.writing(doing, durable=durable) as connection:
@@ -140,11 +140,10 @@ class Database:
         self.despite_full_disk(write)
 
     def despite_full_disk(self, write: Callable[[], T], *, may_release: bool = True) -> T:
-        """Carries out a write of a few pages, such as a decision or a deletion, on a full disk, too.
+        """Performs a write of a few pages, such as a decision or a deletion, even on a full disk.
 
-        Once the log has been moved into the database, what is written next takes the place of what was in the log. If
-        that is not enough, the reserve is released, unless the write is one that can wait: then `NoRoom` is raised.
-        Whoever still reads the log is waited for.
+        Once the log has been moved into the database, the next write takes its space. If that is not enough, the
+        reserve is released, unless the write can wait: then this raises `NoRoom`. Waits for readers of the log.
 
         Moving the log needs room for pages that are new in the database. So that the log does not take that as well, it
         is kept short until there is room again.
@@ -176,7 +175,7 @@ class Database:
             raise StoreFailed(sentence(error, self.path, doing)) from error
 
     def wrote(self, size: int) -> None:
-        """Counts bytes written; to be called outside a turn. After many bytes, moves the log into the database."""
+        """Counts bytes written; call it outside a turn. After many bytes, moves the log into the database."""
         self._written_bytes += size
         if self._written_bytes >= min(CHECKPOINT_BYTES_MAX, self.log_bytes_max // 2):
             self._move_log()
@@ -191,16 +190,16 @@ class Database:
         case under a steady stream of consensus writes; so the last few pages of a long log are moved within a turn.
         """
         self._written_bytes = 0
-        with suppress(NoRoom):  # then the log stays as it is, and what is in it counts as before
+        with suppress(NoRoom):  # the log stays as it is, and its content counts as before
             if self.checkpoint("PASSIVE") >= min(WAL_BYTES_LONG, self.log_bytes_max // 2):
                 with self.turn:
                     self.checkpoint("PASSIVE")
 
     def checkpoint(self, mode: str) -> int:
-        """Moves the log into the database as far as nobody still reads it, and returns the bytes it had before."""
+        """Moves the log into the database as far as nobody still reads it, and returns its previous size."""
         self._refuse_after_failure()
         try:
-            with self.turn.checkpointing:  # SQLite does not wait for another connection's checkpoint, but does nothing
+            with self.turn.checkpointing:  # SQLite would not wait for another connection's checkpoint, but do nothing
                 ((_, pages, _),) = self.connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
             return int(pages) * PAGE_BYTES
         except FAILURES as error:
@@ -217,7 +216,7 @@ class Database:
         return int(pages) * PAGE_BYTES
 
     def torn(self, what: str) -> StoreFailed:
-        """Returns the error for a record that can't be what was written."""
+        """Returns the error for a record that differs from what was written."""
         error = sqlite3.DatabaseError(f"{what} is not what was written")
         error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
         return self._failed(error, f"read {what}")

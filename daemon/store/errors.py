@@ -1,4 +1,4 @@
-"""The errors of a disk, in sentences that say what to do.
+"""The errors of a disk, as sentences that tell what to do.
 
 SQLite hides the system's errno behind codes of its own; `_meaning` recovers it as far as possible. A full disk may
 appear as an input/output error: file systems that allocate late find out at the fsync, not at the write.
@@ -19,7 +19,7 @@ OR_MOVE_AWAY: Final = (
     "or, if others that run this version hold its partitions, move the folder away and start again; if none do, that"
     " would lose them: export what you need with the version that wrote it first, and load it again"
 )
-"""What else to do with a folder of another version. On every machine of a cluster at once it would lose everything."""
+"""The alternative for a folder of another version. On all machines of a cluster at once, it would lose everything."""
 _PRIMARY_CODE: Final = 0xFF
 _MEANINGS: Final = {
     sqlite3.SQLITE_FULL: ("the disk is full (ENOSPC)", "make room, then start the shard again"),
@@ -51,26 +51,26 @@ class StoreError(Exception):
 
 
 class StoreFailed(Exception):
-    """A write, a sync or a read of what should be there failed; the text says why and what to do.
+    """A write, a sync or a required read failed; the text says why and what to do.
 
     After a failed write the disk may hold more or less than the process believes (a failed fsync drops what it did not
-    write), so nothing more is written. After a restart, what the disk says is the truth.
+    write), so nothing more is written. After a restart, the disk's content is the truth.
     """
 
 
 class NotHeld(StoreFailed):
-    """A load or a slice is not here, or not complete. The store remains usable."""
+    """A load or a slice is missing, or incomplete. The store remains usable."""
 
 
 class NoRoom(StoreFailed):
-    """Something was not written, for lack of room. The store remains usable."""
+    """Something was not written for lack of room. The store remains usable."""
 
 
 def is_full(error: BaseException) -> bool:
     """Returns whether a write found no room. SQLite then rolls back its transaction, and everything synced before
     remains.
 
-    The same holds if the index of its log (`-shm`) can't grow, which it calls an input/output error.
+    The same holds if the index of its log (`-shm`) can't grow, which SQLite reports as an input/output error.
     """
     code = getattr(error, "sqlite_errorcode", 0)
     return code & _PRIMARY_CODE == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE
@@ -82,7 +82,7 @@ def is_torn(error: BaseException) -> bool:
 
 
 def sentence(error: BaseException, path: Path, doing: str) -> str:
-    """Returns a sentence with what failed, where, what it means and what to do."""
+    """Returns a sentence that tells what failed, where, why, and what to do."""
     what, remedy = _meaning(error)
     return f"{path}: could not {doing}: {what}: {error}{_room(path)}; {remedy}"
 
@@ -103,7 +103,7 @@ def _meaning(error: BaseException) -> tuple[str, str]:
 
 
 def _room(path: Path) -> str:
-    """Returns the free space of the disk, which everybody would ask for first."""
+    """Returns the free space of the disk in words, which operators would ask for first."""
     try:
         about = os.statvfs(path.parent)
     except OSError:

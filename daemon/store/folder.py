@@ -1,19 +1,19 @@
-"""The data folder: used by one daemon at a time, of one cluster and shard, in one life after the other.
+"""The data folder: used by one daemon at a time, of one cluster and shard, in successive lives.
 
-    lock        flock; contains the id of the process that holds it. The lock ends with the process, the file stays
+    lock        flock; contains the id of the process that holds it. The lock ends with the process, the file remains
     shoal.db    the database, with shoal.db-wal and shoal.db-shm beside it
-    reserve     space that is released when there is no other
-    high-water  the number of the last decision that was durable
+    reserve     space that is released when none is left
+    high-water  the number of the last durable decision
 
-Besides, not essential: `activity`, `stack` and `fatal_ends.json` (`runtime/guard`, `runtime/former_lives`).
+Also, but not essential: `activity`, `stack` and `fatal_ends.json` (`runtime/guard`, `runtime/former_lives`).
 
-**Disk and generation.** The disk's number is drawn when the folder is created. A shard that returns with another one
+**Disk and generation.** The disk's number is drawn when the folder is created. A shard that returns with another number
 has forgotten its votes and its partitions, and counts as another server. The generation rises at each opening, even if
-the clock was set back, and is durable before anyone learns it.
+the clock was set back, and is durable before any message carries it.
 
-Opening moves the whole write-ahead log into the database and syncs it, for safety: a former life that ended with a
-failed fsync may have left a log that is complete in the page cache but not on the disk, and anything written after such
-a gap would be lost with it at the next power cut.
+Opening moves the whole write-ahead log into the database and syncs it, for safety: a previous life that ended with a
+failed fsync may have left a log that is complete in the page cache but not on the disk, and anything written behind
+such a gap would be lost with it at the next power cut.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class FolderInUse(StoreError):
 
 
 class DataFolder:
-    """A data folder, to be opened first (`open`); as a context manager it closes itself."""
+    """A data folder; `open` it first. As a context manager it closes itself."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class DataFolder:
         self.disk = 0
         self.generation = 0
         self.before = 0
-        """The generation of the life before this one."""
+        """The generation of the previous life."""
         self.forgot = False
         """Whether the database lacks decisions that were durable."""
         self.high_water: HighWater | None = None
@@ -91,7 +91,7 @@ class DataFolder:
         return self
 
     def accept_loss(self) -> None:
-        """Continues with what the database has, though it lacks decisions that were durable. Raises `StoreError`."""
+        """Continues with the database as it is, although it lacks decisions that were durable. Raises `StoreError`."""
         assert self.high_water is not None, "not open"
         try:
             self.high_water.write(self.disk, 0)
@@ -100,7 +100,7 @@ class DataFolder:
         self.forgot = False
 
     def close(self) -> None:
-        """Releases the folder. Stores should be closed before."""
+        """Releases the folder. Close its stores before."""
         if self.high_water is not None:
             self.high_water.close()
             self.high_water = None
@@ -123,7 +123,7 @@ class DataFolder:
         assert self._lock is None, "open twice"
         self._lock = take_lock(self.path)
         if self.room is not None and self.room.free < START_BYTES:
-            self.room.let_go()  # for the few writes of a start, and what follows from it
+            self.room.let_go()  # for the few writes of a start, and those that follow
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
 
@@ -154,7 +154,7 @@ class DataFolder:
             GraphRows(database).sweep()
             if self.room is not None:
                 self.room.keep_reserve()
-            database.checkpoint("TRUNCATE")  # closing would do it too, and say nothing if the disk fails
+            database.checkpoint("TRUNCATE")  # closing would do that too, but ignore a failure of the disk
         finally:
             database.close()
 
@@ -170,11 +170,11 @@ class DataFolder:
         }
         with database.writing("make the database") as connection:
             schema.create(connection, meta)
-        for folder in (self.path, self.path.parent):  # the names of files and folder are in these
+        for folder in (self.path, self.path.parent):  # these hold the names of files and folder
             sync_names(folder)
 
     def _meta(self, database: Database) -> dict[str, Any]:
-        """Returns whose folder it is. Raises `StoreError` if it is not ours."""
+        """Returns the folder's metadata. Raises `StoreError` if it belongs to another shard or cluster."""
         meta = dict(database.rows("read whose folder it is", "SELECT key, value FROM meta"))
         numbers = [meta.get(key) for key in ("disk", "generation", "life", "persisted")]
         if not all(type(text) is str and text.isascii() and text.isdigit() and len(text) < 20 for text in numbers):
@@ -188,7 +188,7 @@ class DataFolder:
         return meta
 
     def _check_version(self, version: int) -> None:
-        """What is written at a cluster version is read by those that can be at it."""
+        """Refuses a folder at a cluster version that this Shoal does not support. Raises `StoreError`."""
         oldest, newest = self._versions
         if version and not oldest <= version <= newest:
             runs = f"{oldest}" if oldest == newest else f"{oldest} to {newest}"

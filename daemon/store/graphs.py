@@ -1,4 +1,4 @@
-"""The loads of graphs, and the slices of them, that this shard holds.
+"""The loads of graphs that this shard holds, with their slices.
 
 A load never changes; writing it again does nothing. It exists once its partition table (the slice of partition
 `TABLE_PARTITION`) is sealed, and each of its partitions is held once its slice is.
@@ -24,7 +24,7 @@ class GraphRows:
         self._blobs = Blobs(database)
 
     def put_graph(self, load: str, graph: str, table: Buffer, header: bytes) -> None:
-        """Writes what a shard needs to know about a load besides its slices. Durable when this returns."""
+        """Writes a load's header and partition table. Durable when this returns."""
         if self._number(load) is None:
             with self._database.writing("write a graph's header") as connection:
                 connection.execute(
@@ -76,20 +76,20 @@ class GraphRows:
         return {name: (graph, frozenset(partitions)) for name, (graph, partitions) in found.items()}
 
     def drop_slices(self, load: str, partitions: Iterable[int]) -> None:
-        """Deletes these partitions; ignores those that are not here."""
+        """Deletes these partitions; ignores missing ones."""
         number = self._number(load)
         if number is not None:
             self._blobs.drop(self._blobs.numbers(number, partitions))
 
     def drop_load(self, load: str) -> None:
-        """Deletes everything of a load; ignores one that is not here."""
+        """Deletes everything of a load; ignores a missing one."""
         number = self._number(load)
         if number is not None:
             self._blobs.drop(self._blobs.numbers(number))
             self._database.execute("drop a load", "DELETE FROM load WHERE id = ?", [(number,)])
 
     def sweep(self) -> None:
-        """Deletes what a former life left incomplete."""
+        """Deletes what a previous life left incomplete."""
         self._blobs.drop(self._blobs.unsealed())
         statement = "SELECT id, name FROM load WHERE id NOT IN (SELECT load FROM slice WHERE partition = -1)"
         for number, _ in self._database.rows("list the loads", statement):

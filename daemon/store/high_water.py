@@ -1,14 +1,14 @@
 """A high-water mark beside the database: a few bytes that reveal whether it has lost its last writes.
 
-SQLite can't tell: a write-ahead log that is gone, or torn in its middle, reads like one that ends there. So each
+SQLite can't tell: a write-ahead log that is missing, or torn in its middle, reads like one that ends there. So each
 decision that consensus persists is numbered within its transaction, and once that is durable the number is written
 here, too. A number here that the database does not have belongs to a write that was acknowledged and then lost::
 
-    commit, synced: 41 -> high water 41 -> commit, synced: 42 -> (killed)      database 42, here 41: well
+    commit, synced: 41 -> high water 41 -> commit, synced: 42 -> (killed)      database 42, here 41: fine
                                                               -> (log lost)    database 17, here 41: it forgot
 
 It is written in place without a sync, which costs a microsecond. It survives a kill; after a power cut it may be lower
-than it was, which is harmless. A snapshot of the whole folder includes it, so only the other shards can find out that
+than before, which is harmless. A snapshot of the whole folder includes it, so only the other shards can detect that
 the folder went back (`control/lives`).
 """
 
@@ -39,7 +39,7 @@ class HighWater:
             self._file = -1
 
     def read(self, disk: int) -> int:
-        """Returns the number of the last decision that was durable on this disk, or 0 if it is not known."""
+        """Returns the number of the last durable decision on this disk, or 0 if unknown."""
         record = os.pread(self._file, _RECORD.size + _SUM.size, 0)
         if len(record) != _RECORD.size + _SUM.size:
             return 0

@@ -1,13 +1,13 @@
-"""How much space a data folder's disk has, and how much of it is left free.
+"""How much free space a data folder's disk has, and how much of it must stay free.
 
     |<------------------------- the disk ------------------------->|
     | others, the database and its log        |  free              |
                                               |    |refuse   |warn |     bulk data is accepted only down to `refuse`
-                                              |reserve|                  a file, released when nothing else is left
+                                              |reserve|                  a file, released when no other space is left
 
 Bulk data (graphs, copies, states) is refused before it is written if it would leave less than `refuse`. Consensus'
-writes are small, and may use what bulk data leaves. When even that is gone, the reserve is released: a daemon whose
-disk was filled by others still starts, reports it, and can be drained or have graphs dropped.
+writes are small, and may use what bulk data leaves. When even that is used up, the reserve is released: a daemon whose
+disk others have filled still starts, reports it, and can be drained or have graphs dropped.
 
 A database file does not shrink: deletions free space in it for later writes, not on the disk. Marks are capped by the
 size of the disk, so that the defaults suit a small one.
@@ -25,14 +25,14 @@ from daemon.store.errors import NoRoom
 
 RESERVE: Final = "reserve"
 OVERHEAD: Final = 16
-"""One sixteenth is allowed for partly filled pages, row headers and indices."""
+"""One sixteenth is added for partly filled pages, row headers and indices."""
 WARN_PART, REFUSE_PART, RESERVE_PART, LOG_PART = 5, 10, 20, 8
-"""No mark exceeds this part of the disk. Of 64 MB: warns below 12.8, refuses below 6.4, and reserves 3.2."""
+"""No mark exceeds this part of the disk. On 64 MB: warns below 12.8, refuses below 6.4, and reserves 3.2."""
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """The marks in bytes; each is capped by a part of the disk."""
+    """The marks in bytes; each is capped by a fraction of the disk."""
 
     warn: int = 2 << 30
     refuse: int = 1 << 30
@@ -43,14 +43,14 @@ class Marks:
 
 
 class Room:
-    """The space of one folder's disk. Methods raise OSError if the disk can't be asked."""
+    """The space of one folder's disk. Methods raise OSError if the disk can't be queried."""
 
     def __init__(self, folder: Path, marks: Marks) -> None:
         self._folder, self._marks = folder, marks
 
     @property
     def total(self) -> int:
-        """The bytes of the whole disk."""
+        """The size of the disk in bytes."""
         about = os.statvfs(self._folder)
         return about.f_blocks * about.f_frsize
 
@@ -83,8 +83,8 @@ class Room:
     def require(self, nbytes: int, reusable: int, log_growth: int) -> None:
         """Raises `NoRoom` if so many bytes of bulk data must not be written.
 
-        All of the log counts, however little is to be written: a log that starts over is short, and must find its room
-        again, or what was dropped in the database could not be written to.
+        All of the log's growth counts, however little is to be written: a log that restarts is short, and needs its
+        room again, or the freed space in the database could not be written to.
         """
         most = self.for_bulk(reusable, log_growth)
         if nbytes > most:
@@ -105,10 +105,10 @@ class Room:
         return True
 
     def keep_reserve(self) -> bool:
-        """Takes the reserve if there is none and room for it; returns whether there is one now."""
+        """Takes the reserve if it is missing and there is room for it; returns whether it exists now."""
         path, size = self._folder / RESERVE, max(1, min(self._marks.reserve, self.total // RESERVE_PART))
         with suppress(FileNotFoundError):
-            if path.stat().st_size >= size:  # it may have been left half-way
+            if path.stat().st_size >= size:  # a smaller one was left incomplete
                 return True
         if self.free - size < self.refuse:
             return False
@@ -119,7 +119,7 @@ class Room:
         try:
             os.posix_fallocate(descriptor, 0, size)
         except OSError:
-            path.unlink(missing_ok=True)  # another thread may have let go of it
+            path.unlink(missing_ok=True)  # another thread may have released it
             return False
         finally:
             os.close(descriptor)

@@ -1,18 +1,18 @@
 """The tables, and the checks that a database is ours.
 
-    meta              whose folder it is: cluster, shard, disk, last life, and the generation that the next life must
-                      exceed; the promise to found a cluster; how many decisions were persisted; the cluster's version
-    consensus_state   'hard state' and 'snapshot', of which this is the header;   consensus_log: one row an entry
-    consensus_chunk   the chunks of the snapshot at `position`; of another than that in force, while it is being written
+    meta              the owner: cluster, shard, disk, last life, and the generation that the next life must exceed; the
+                      promise to found a cluster; the number of persisted decisions; the cluster's version
+    consensus_state   'hard state' and 'snapshot' (its header);   consensus_log: one row per entry
+    consensus_chunk   the chunks of the snapshot at `position`: the current one, or one that is being written
     load              one load of a graph: its name, its header
     slice             one partition of a load, or (partition -1) the load's partition table; its bytes are rows of...
     chunk             ... these, in order
-    state             one partition's state at one checkpoint tick of a run, and the epoch in which it was made
+    state             one partition's state at one checkpoint tick of a run, and the epoch that made it
 
 The large columns come last, in rowid tables, so SQLite reads the columns before them without touching their pages.
-`slice.stage` rises while a slice is written: being written, whole, sealed; a crash leaves it as it was.
+`slice.stage` rises while a slice is written: being written, whole, sealed; a crash leaves it unchanged.
 
-The version is the database's `user_version`; it rises with every change of these tables or of what is in them.
+The version is the database's `user_version`; it rises with every change of these tables or of their content.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from daemon.store.errors import MOVE_AWAY, OR_MOVE_AWAY, StoreError
 
 FORMAT: Final = 4
 OF_A_FOLDER: Final = f"start that version again, {OR_MOVE_AWAY}"
-"""What to do with one of another format."""
+"""What to do with a folder of another format."""
 APPLICATION_ID: Final = int.from_bytes(b"Shoa")
 TABLE_PARTITION: Final = -1
 BEING_WRITTEN, WHOLE, SEALED = 0, 1, 2
@@ -64,8 +64,8 @@ STATEMENTS: Final = {
 
 
 def is_new(connection: sqlite3.Connection, path: Path, remedy: str = OF_A_FOLDER) -> bool:
-    """Returns whether the database has yet to be created. Raises `StoreError` for one that is not ours to use, with the
-    remedy for one of another format.
+    """Returns whether the database has yet to be created. Raises `StoreError` for a foreign one, with the `remedy` for
+    one of another format.
     """
     tables = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall())
     (application,) = connection.execute("PRAGMA application_id").fetchone()
@@ -94,8 +94,8 @@ def create(connection: sqlite3.Connection, meta: dict[str, str]) -> None:
 def check_cheaply(connection: sqlite3.Connection, path: Path) -> None:
     """Checks what does not require reading everything: the file's length, and the small tables page by page.
 
-    Slices and states are checked when they are read, each against its checksum; reading gigabytes at every start
-    would cost more than fetching the rare torn one from another shard.
+    Slices and states are checked when they are read, each against its checksum; reading gigabytes at every start would
+    cost more than fetching the rare torn one from another shard.
     """
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()

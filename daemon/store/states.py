@@ -1,11 +1,11 @@
 """The states of runs at their checkpoint ticks: opaque bytes, one blob per partition.
 
 A partition has few states of a run: the one in preparation, the last committed one (the floor), and as many older ones
-as are to remain readable. Others are deleted in the transaction that writes a new one, first, so that it takes their
-pages.
+as are to remain readable. The transaction that writes a new state first deletes all others, so that the new one takes
+their pages.
 
-Each partition's state is independent: a run resumes from the highest tick that some shard holds for every partition. So
-a batch over `BULK_BYTES` may be cut between two partitions, and consensus gets its turn in between.
+Each partition's state is independent: a run resumes from the highest tick that is held for every partition. So a batch
+over `BULK_BYTES` may be split between two partitions, and consensus gets its turn in between.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from shoal.lockstep.frames import Buffer
 
 @dataclass(frozen=True, slots=True)
 class StateRecord:
-    """The states of one tick, made in `epoch` (0 for those of a backup). From now on, of these partitions of the run,
-    only the last `older` states below `floor` are needed, for readers.
+    """The states of one tick, made in `epoch` (0 for those of a backup). From now on, the run's readers need only the
+    last `older` states below `floor` of these partitions.
     """
 
     run: int
@@ -38,7 +38,7 @@ class StateRecord:
 
     @property
     def size(self) -> int:
-        """The bytes of all states."""
+        """The size of all states."""
         return sum(view(state).nbytes for state in self.states.values())
 
 
@@ -57,11 +57,11 @@ class StateRows:
             self._database.wrote(sum(state.nbytes for _, _, state in rows))
 
     def held(self) -> dict[int, dict[int, frozenset[int]]]:
-        """Returns the partitions whose state is here, by run and tick."""
+        """Returns the partitions with a stored state, by run and tick."""
         return self._held("SELECT run, tick, partition FROM state ORDER BY run, partition, tick")
 
     def held_as_made(self) -> dict[int, dict[tuple[int, int], frozenset[int]]]:
-        """Returns the partitions whose state is here, by run, tick and the epoch in which the state was made."""
+        """Returns the partitions with a stored state, by run, tick and the epoch that made the state."""
         statement = "SELECT run, tick, epoch, partition FROM state ORDER BY run, partition, tick"
         found: dict[int, dict[tuple[int, int], set[int]]] = {}
         for row in self._database.rows("list the states", statement):
@@ -74,7 +74,7 @@ class StateRows:
         }
 
     def held_of(self, run: int) -> dict[int, frozenset[int]]:
-        """Returns the partitions of one run whose state is here, by tick."""
+        """Returns the partitions of one run with a stored state, by tick."""
         statement = "SELECT run, tick, partition FROM state WHERE run = ? ORDER BY partition, tick"
         return self._held(statement, run).get(run, {})
 
@@ -91,12 +91,12 @@ class StateRows:
         }
 
     def state(self, run: int, tick: int, partition: int) -> bytes | None:
-        """Returns one partition's state, or None if it is not here."""
+        """Returns one partition's state, or None."""
         stamped = self.stamped(run, tick, partition)
         return stamped[1] if stamped is not None else None
 
     def stamped(self, run: int, tick: int, partition: int) -> tuple[int, bytes] | None:
-        """Returns one partition's state and the epoch in which it was made, or None."""
+        """Returns one partition's state and the epoch that made it, or None."""
         what = f"the state of run {run}, tick {tick}, partition {partition}"
         statement = "SELECT epoch, crc, bytes FROM state WHERE run = ? AND tick = ? AND partition = ?"
         for epoch, crc, state in self._database.rows(f"read {what}", statement, (run, tick, partition)):
@@ -106,7 +106,7 @@ class StateRows:
         return None
 
     def ticks(self, run: int, partition: int) -> list[int]:
-        """Returns the ticks of a run, ascending, whose state of one partition is here."""
+        """Returns the ticks of a run, ascending, with a stored state of one partition."""
         statement = "SELECT tick FROM state WHERE run = ? AND partition = ? ORDER BY tick"
         rows = [row for (row,) in self._database.rows("list a partition's states", statement, (run, partition))]
         if any(type(tick) is not int for tick in rows):

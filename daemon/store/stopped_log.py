@@ -1,8 +1,8 @@
-"""Shows the replicated log of a stopped daemon, and takes an entry out of it.
+"""Shows the replicated log of a stopped daemon, and removes an entry from it.
 
-This is for an entry that ends every daemon that applies it, at each start, so that nothing can be decided any more. An
-entry that is taken out keeps its index and its term but becomes empty. Consensus can't tell that from what was agreed,
-so an operator has to do it with the same entry on every shard that has it, before any of them is started again.
+This is for an entry that ends every daemon that applies it, at each start, so that nothing can be decided any more. A
+removed entry keeps its index and its term but becomes empty. Consensus can't tell that from what was agreed, so an
+operator has to remove the same entry on every shard that has it, before starting any of them again.
 
 Invariant: nothing is written before a complete copy of the database is durable beside it.
 """
@@ -46,7 +46,7 @@ class Shown:
 
 
 class StoppedLog:
-    """The log in one data folder, for as long as `opened` holds it."""
+    """The log in one data folder, while `opened` holds it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -80,7 +80,7 @@ class StoppedLog:
         return shown
 
     def entry(self, index: int) -> Entry:
-        """Returns a command that can be taken out. Raises `StoreError`."""
+        """Returns a command that can be removed. Raises `StoreError`."""
         stored = self.stored()
         found = next((entry for entry in stored.entries if entry.index == index), None)
         if found is None:
@@ -101,7 +101,7 @@ class StoppedLog:
         return index in begun and begun[-1] > index
 
     def skip(self, index: int) -> Path:
-        """Takes a command out, and returns the path to a copy of the database as it was. Raises `StoreError`."""
+        """Removes a command, and returns the path to a copy of the database as it was. Raises `StoreError`."""
         entry = self.entry(index)
         copy = self._copied(index)
         try:
@@ -149,7 +149,7 @@ def opened(folder: Path) -> Iterator[StoppedLog]:
             if schema.is_new(database.connection, path):
                 raise StoreError(f"{folder} is not a shard's data folder: its database is empty")
             database.settle()
-            database.checkpoint("TRUNCATE")  # what a daemon that was killed has left beside the database
+            database.checkpoint("TRUNCATE")  # what a killed daemon has left beside the database
             schema.check_cheaply(database.connection, path)
             yield StoppedLog(database)
         except StoreFailed as failed:
@@ -164,7 +164,7 @@ Read = tuple[LogEntry, Command] | CommandUnreadable | None
 
 
 def _read(codec: CommandCodec, entry: Entry) -> Read:
-    """Returns the command in an entry, one that this version can't read, or None."""
+    """Returns an entry's command, the error if this version can't read it, or None if it has none."""
     try:
         return codec.read(entry.data) if entry.is_command else None
     except CommandUnreadable as unreadable:
@@ -189,7 +189,7 @@ def _tried(state: ReplicatedState, index: int, read: Read) -> tuple[str, str]:
         return UNREADABLE, f"{read}"[:WORDS_MAX]
     try:
         news = state.apply(index, *read)
-    except Exception as error:  # that is what is looked for
+    except Exception as error:  # finding these is the purpose
         return BREAKS, f"{type(error).__name__}: {error}"[:WORDS_MAX]
     broken = next((one for one in news if isinstance(one, NotApplied)), None)
     if broken is not None:

@@ -1,4 +1,4 @@
-"""A thread's access to the data folder: everything that can be written and read.
+"""One thread's access to the data folder: all writes and reads.
 
 >>> import tempfile
 >>> from pathlib import Path
@@ -34,8 +34,8 @@ from shoal.lockstep.frames import Buffer
 class Store:
     """A connection to an open folder, for the thread that creates it.
 
-    A method that writes has made it durable when it returns (`put_slice`: when `seal` does) or raises `StoreFailed`,
-    and after one of those nothing is written any more, by this store or another one of the folder.
+    A method that writes has made it durable when it returns (`put_slice`: when `seal` does) or raises `StoreFailed`.
+    After one of those, neither this store nor another one of the folder writes anything more.
     """
 
     def __init__(self, folder: DataFolder) -> None:
@@ -71,20 +71,20 @@ class Store:
                 self._folder.high_water.write(self._folder.disk, number)
             except OSError as error:
                 if error.errno in FULL:
-                    return  # a number that is too low accuses nobody
+                    return  # too low a number accuses nobody
                 doing = "note how far the decisions have come"
                 raise StoreFailed(sentence(error, self._folder.path, doing)) from error
 
     def raise_version(self, version: int) -> None:
-        """Let what is new in this cluster version be written; a Shoal that can't be at it is refused from now on."""
+        """Allows formats that are new in this cluster version; from now on the folder refuses a Shoal without them."""
         self._database.despite_full_disk(partial(self._consensus.raise_version, version))
 
     def follow_version(self, version: int) -> None:
-        """Another connection of this life has raised the version."""
+        """Follows a version that another connection of this life has raised."""
         self._consensus.follow_version(version)
 
     def stage_snapshot(self, index: int, chunks: Iterable[bytes]) -> tuple[bytes, ...]:
-        """Write the chunks of a snapshot as they come, while consensus goes on; those chunks. May raise `NoRoom`."""
+        """Writes and returns the chunks of a snapshot as they come, while consensus goes on. May raise `NoRoom`."""
         return self._consensus.stage(index, chunks)
 
     # -- room ------------------------------------------------------------------------------------------------------
@@ -120,24 +120,24 @@ class Store:
         self._promises.keep(promise)
 
     def raise_generation(self, generation: int) -> None:
-        """Ensures that the folder's next life has a generation above this one."""
+        """Makes the folder's next life begin above this generation."""
         statement = "UPDATE meta SET value = ? WHERE key = 'generation' AND CAST(value AS INTEGER) < ?"
         self._database.execute("raise the generation", statement, [(str(generation), generation)])
 
     # -- graphs ----------------------------------------------------------------------------------------------------
 
     def put_graph(self, load: str, graph: str, table: Buffer, header: bytes) -> None:
-        """Writes what belongs to a load as a whole: the partition of each node, counts and types."""
+        """Writes a load's header and partition table."""
         self.require(view(table).nbytes + len(header))
         self._graphs.put_graph(load, graph, table, header)
 
     def put_slice(self, load: str, partition: int, spec: bytes, frames: Sequence[Buffer]) -> None:
-        """Writes one partition of a load whose header has been written; it is held once it is sealed."""
+        """Writes one partition of a load with a header; it counts as held once it is sealed."""
         self.require(sum(view(frame).nbytes for frame in frames) + len(spec))
         self._graphs.put_slice(load, partition, spec, frames)
 
     def seal(self, load: str, partitions: Iterable[int]) -> None:
-        """Makes all of these partitions held from now on, or none if one is incomplete (`NotHeld`)."""
+        """Seals all of these partitions, which are held from then on, or none if one is incomplete (`NotHeld`)."""
         self._graphs.seal(load, partitions)
 
     def graph(self, load: str) -> tuple[str, bytes, bytes]:
@@ -168,19 +168,19 @@ class Store:
         self._states.put(records)
 
     def states_held(self) -> dict[int, dict[int, frozenset[int]]]:
-        """Returns the partitions held, by run and tick."""
+        """Returns the partitions with a state, by run and tick."""
         return self._states.held()
 
     def states_as_made(self) -> dict[int, dict[tuple[int, int], frozenset[int]]]:
-        """Returns the partitions held, by run and by the tick and epoch in which their state was made."""
+        """Returns the partitions with a state, by run and by the tick and epoch that made it."""
         return self._states.held_as_made()
 
     def states_of(self, run: int) -> dict[int, frozenset[int]]:
-        """Returns the partitions held of one run, by tick."""
+        """Returns the partitions of one run with a state, by tick."""
         return self._states.held_of(run)
 
     def state_ticks(self, run: int, partition: int) -> list[int]:
-        """Returns the ticks of a run whose state of a partition is here."""
+        """Returns the ticks of a run with a state of one partition."""
         return self._states.ticks(run, partition)
 
     def state(self, run: int, tick: int, partition: int) -> bytes | None:
@@ -188,7 +188,7 @@ class Store:
         return self._states.state(run, tick, partition)
 
     def stamped_state(self, run: int, tick: int, partition: int) -> tuple[int, bytes] | None:
-        """Returns the same with the epoch in which it was made."""
+        """Returns a partition's state with the epoch that made it, or None."""
         return self._states.stamped(run, tick, partition)
 
     def drop_void(self, run: int, is_void: Callable[[int, int], bool]) -> None:
@@ -204,11 +204,11 @@ class Store:
         self._states.drop(run)
 
     def relieve(self) -> None:
-        """Tidies up while nobody waits; what was written is safe."""
+        """Moves the log into the database while nobody waits; earlier writes are durable anyway."""
         self._database.relieve()
 
     def sizes(self) -> dict[str, int]:
-        """Returns the bytes of the files, of what is free for reuse in them, and of what is kept."""
+        """Returns the sizes of the files, of their reusable space, and of the kinds of data."""
         ((pages,),) = self._database.rows("measure the database", "PRAGMA page_count")
         ((free,),) = self._database.rows("measure the database", "PRAGMA freelist_count")
         ((page_bytes,),) = self._database.rows("measure the database", "PRAGMA page_size")
