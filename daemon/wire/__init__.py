@@ -1,9 +1,9 @@
-"""Bytes <-> messages: the one place where a peer's nonsense is stopped.
+"""Bytes <-> messages: the one place that stops invalid data from peers.
 
-`Codec` turns structs (`api/struct`) into ZeroMQ frames and back, from a table of tags that the composition root hands
-in; whatever comes from outside either becomes a message whose every field has its declared type, or raises `Rejected`
-with a reason to count. Nothing else is ever raised, and nothing read from the wire is ever run: the format is msgpack
-without maps and extension types, and the classes come from the table alone.
+`Codec` turns structs (`api/struct`) into ZeroMQ frames and back, by the composition root's table of tags. Whatever
+arrives either becomes a message whose every field has its declared type, or raises `Rejected` with a reason to count.
+It raises nothing else, and never executes anything from the wire: the format is msgpack without maps and extension
+types, and the classes come from the table alone.
 """
 
 from daemon.wire.codec import Codec, Envelope, WireLimits

@@ -6,24 +6,24 @@ A message is one header frame and, for arrays, frames of their own behind it:
     frame 1..   the large ones of the `Frames` field, untouched
 
 The version is the lowest one that reads this form of the message. A codec writes the newest form that its cluster's
-`version` allows, and reads all from `FIRST` on to the newest that this Shoal knows (`daemon/wire/version`).
+`version` allows, and reads all from `FIRST` to the newest that this Shoal knows (`daemon/wire/version`).
 
-The cluster is its configured name, and behind a slash the id of its founding once the sender belongs to one: two
-clusters of the same name are two clusters all the same. A frame of another founding is refused before its body is
-looked at. One without an id is from a shard that belongs to none yet, or is read by one.
+The cluster is its configured name, followed by a slash and the id of its founding once the sender belongs to one: two
+clusters of the same name are still two clusters. A frame of another founding is refused before its body is decoded. A
+frame without an id comes from a shard that belongs to none yet; a shard that belongs to none reads any.
 
-In the header a `Frames` field is an array with one item a frame, in order: the bytes themselves if they are few, else
-their length, and the bytes are the next frame behind the header. A 1 kB phase message so is one ZeroMQ message of one
-part, and an array of megabytes is neither copied when sent nor when received.
+In the header, a `Frames` field is an array with one item per frame, in order: the bytes themselves if they are few,
+else their length, with the bytes in the next frame behind the header. So a 1 kB phase message is one ZeroMQ message of
+one part, and an array of megabytes is copied neither when sent nor when received.
 
-Equal messages from the same sender give equal bytes. Encoding once and sending the same list to many peers is meant.
+Equal messages from the same sender give equal bytes: encode once, and send the same list to many peers.
 
-What `encode` gives, `decode` takes under the same limits: `encode` decodes what it has made, and raises `Rejected` for
-what a peer would refuse (it is too large, a number is out of range, a text can't be UTF-8), so that the mistake shows
-at its source and costs that message alone. What msgpack has no form for raises what it raises.
+`decode` accepts what `encode` produces under the same limits: `encode` decodes its own output, and raises `Rejected`
+for what a peer would refuse (it is too large, a number is out of range, a text can't be UTF-8), so that the mistake
+shows at its source and costs that message alone. A value that msgpack can't represent raises msgpack's own error.
 
-msgspec does the work, in C. It is told the limits of large headers by a look with msgpack first, and has one error for
-all that is wrong: why something is refused, for the counters, is found out once it is.
+msgspec does the work, in C. A skim with msgpack checks large headers against the limits first. msgspec has one error
+for everything: the reason, for the counters, is determined only after a refusal.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ from shoal.api.ranges import INT_MAX
 from shoal.api.struct import Count
 from shoal.lockstep.frames import Buffer
 
-# Riding in the header saves a message part: 2 us of 33 a message over loopback at 1 and at 4 KiB, about 3 of 55 at
-# 16 KiB, nothing at 64 KiB (minimum of 12 turns on a busy machine). 4 KiB keeps headers small, and so cheap to bound.
+# Inside the header, frames save a message part: 2 us of 33 per message over loopback at 1 and at 4 KiB, about 3 of 55
+# at 16 KiB, nothing at 64 KiB (minimum of 12 turns on a busy machine). 4 KiB keeps headers small and cheap to bound.
 INLINE_BYTES_MAX = 4096
 ENVELOPE_ITEMS = 7
 FOUNDING_CHARACTERS_MAX = 64
@@ -63,10 +63,10 @@ Header = tuple[int, str, Count, str, Count, int, Raw]
 
 @dataclass(frozen=True, slots=True)
 class WireLimits:
-    """Over any of these a message is refused. All members of a cluster should agree on them.
+    """A message that exceeds any of these is refused. All members of a cluster should agree on them.
 
-    `items_max` bounds every array (tuples, sets, fields), `text_bytes_max` every string; a bytes field is bounded
-    by the header that holds it.
+    `items_max` bounds every array (tuples, sets, fields), `text_bytes_max` every string; a bytes field is bounded by
+    the header that holds it.
     """
 
     header_bytes_max: int = 1 << 20
@@ -82,7 +82,7 @@ class WireLimits:
 
 
 class Envelope(NamedTuple):
-    """A message with who sent it, in which life (generation) and under which view (epoch)."""
+    """A message with its sender, the sender's life (generation) and view (epoch)."""
 
     epoch: int
     sender: str
@@ -94,7 +94,7 @@ class Envelope(NamedTuple):
 class Codec:
     """Encodes and decodes the classes of one table, for one cluster.
 
-    Keeps no state but a bounded cache of envelope prefixes; give each thread its own all the same.
+    Keeps no state but a bounded cache of envelope prefixes; use one per thread all the same.
 
     >>> from shoal.api.struct import Struct
     >>> class Ping(Struct):
@@ -119,7 +119,7 @@ class Codec:
         version: int = FIRST,
         newest: int = NEWEST,
     ) -> None:
-        """Writes for a cluster of this `version`, until it is set to another one, and reads up to the `newest`."""
+        """Writes for a cluster of this `version`, until that is changed, and reads up to the `newest`."""
         self.limits = limits = limits or WireLimits()
         self._types, self._newest = dict(types), newest
         self._cluster = cluster
@@ -148,13 +148,13 @@ class Codec:
             ext_hook=_no_extension,
         )
         self._skimmer = self._new_skimmer()
-        # A header shorter than this cannot break a limit, nor hold more than a moment's work.
+        # A shorter header can't break a limit, nor cause more than a moment's work.
         self._harmless_bytes = min(limits.text_bytes_max, limits.items_max, limits.header_bytes_max)
 
     @property
     def version(self) -> int:
-        """The cluster version that bounds what is written; below `FIRST` none is known. It may be set while another
-        thread encodes.
+        """The cluster version that it writes for; below `FIRST`, none is known. It may be set while another thread
+        encodes.
         """
         return self._version
 
@@ -193,7 +193,7 @@ class Codec:
         return [header, *outer]
 
     def decode(self, frames: Sequence[Buffer], founding: str = "") -> Envelope:
-        """The message in these frames, or `Rejected`; `Foreign` if it is of another founding than the reader's."""
+        """Returns the message in these frames. Raises `Rejected`, or `Foreign` if it is of another founding."""
         if not frames:
             raise Rejected(Reason.TRUNCATED, "no frame at all")
         if len(frames) > self._frames_max:
@@ -224,7 +224,7 @@ class Codec:
         return Envelope(epoch, sender, generation, message, theirs)
 
     def label(self, header: Buffer) -> tuple[int | None, int | None]:
-        """The version and the tag that a header names, each None if it names none; for telling of one that was not
+        """Returns the version and the tag that a header names, each None if missing, to describe a message that was not
         decoded.
         """
         try:
@@ -238,7 +238,7 @@ class Codec:
         return version if type(version) is int else None, tag if type(tag) is int else None
 
     def _prefix(self, version: int, epoch: int, sender: str, generation: int, founding: str) -> bytes:
-        """Returns all of the header before the tag. It is the same for most messages of a view, and so it is cached."""
+        """Returns all of the header before the tag, cached because it is the same for most messages of a view."""
         if len(self._prefixes) >= PREFIXES_MAX:
             self._prefixes.clear()
         cluster = f"{self._cluster}/{founding}" if founding else self._cluster
@@ -253,7 +253,7 @@ class Codec:
             raise Rejected(Reason.VERSION, f"it is {version}, and this Shoal reads {known}")
 
     def _founding_in(self, cluster: Any, sender: Any, founding: str) -> str:
-        """Returns the id of the founding that a message is of."""
+        """Returns the id of a message's founding."""
         name, _, theirs = cluster.partition("/") if type(cluster) is str else (None, "", "")
         if name != self._cluster:
             raise Rejected(Reason.CLUSTER, f"{cluster!r:.80} is not our cluster")
@@ -262,7 +262,7 @@ class Codec:
         return theirs
 
     def _no_envelope(self, header: Buffer, founding: str, error: Exception) -> Rejected:
-        """Returns what is wrong with a header; it may be another version's, or another cluster's."""
+        """Returns why a header is refused; it may be another version's, or another cluster's."""
         envelope = self._unpack_header(header)
         if type(envelope) is not list or not envelope or type(envelope[0]) is not int:
             return Rejected(Reason.MALFORMED, "not an envelope")
@@ -284,7 +284,7 @@ class Codec:
             raise Rejected(Reason.MALFORMED, f"{type(message).__name__}: without all of its fields, or an unsorted set")
 
     def _pack_frames(self, frames: Sequence[Buffer], outer: list[Buffer]) -> tuple[bytes | int, ...]:
-        """Returns what the header says of the frames; appends those that travel on their own to `outer`."""
+        """Returns the header's items for the frames; appends frames that travel separately to `outer`."""
         if len(frames) > self.limits.frames_max:
             raise Rejected(Reason.OVERSIZE, f"{len(frames)} frames")
         packed: list[bytes | int] = []
@@ -331,7 +331,7 @@ class Codec:
         if size > self.limits.header_bytes_max:
             raise Rejected(Reason.OVERSIZE, f"a header of {size} bytes")
         self._skim(view)
-        # A megabyte of empty lists makes the collector look through them all, again and again: 300 ms, without it 60.
+        # A megabyte of empty lists makes the garbage collector scan them all, again and again: 300 ms, without it 60.
         was_on = gc.isenabled() and size >= LARGE_BYTES
         if was_on:
             gc.disable()
@@ -347,9 +347,9 @@ class Codec:
     def _skim(self, header: bytes | memoryview) -> None:
         """Checks that a header holds everything that its arrays announce, before it is unpacked.
 
-        msgpack makes each list as long as it is announced to be, at up to 1024 levels, before it has read what is in
-        it: 60 kB of arrays in arrays would cost a quarter of a second and 64 MB, and be refused then. Skipping makes
-        nothing; and in what holds all that it announces, the lists together are no longer than the header.
+        msgpack allocates each list as long as it is announced, at up to 1024 levels, before it reads the items: 60 kB
+        of nested arrays would cost a quarter of a second and 64 MB before being refused. Skipping allocates nothing;
+        and in a header that holds all that it announces, the lists together are no longer than the header.
         """
         begin = self._skimmer.tell()
         try:
@@ -385,7 +385,7 @@ def _size(view: bytes | memoryview) -> int:
 
 
 def _plain(value: Any) -> float:
-    """Returns numpy's kind of a float as Python's."""
+    """Converts numpy's float types to Python's."""
     if isinstance(value, float):
         return float(value)
     raise TypeError(f"a {type(value).__name__} can't travel")

@@ -1,12 +1,13 @@
-"""What msgspec doesn't know of the structs that travel: versions, frames, and which classes may travel at all.
+"""What msgspec can't check about messages: versions, frames, and which classes may travel at all.
 
-A struct is written without the fields that are `Since` a later version (`api/struct`), and read from any: fields that
-are missing at its end get their defaults, and an array with more fields than are known here is a later version's, and
-refused. A class, or a value of an enum, that a later version brings is not written where the cluster is at an older
-one. A type that can't travel is a programming error and raises `Unsupported` when the codec is made, never when a
+A struct is written without the fields that are `Since` a later version (`api/struct`), and read from any version:
+missing fields at its end get their defaults, and an array with more fields than are known here is from a later version,
+and refused. A class or an enum value of a later version is not written while the cluster is at an older one. A type
+that can't travel is a programming error, which raises `Unsupported` when the codec is made, never when a message
+arrives.
 message arrives.
 
-What a field may be: bool, float, str, bytes, None, an int with its range, IntEnum, StrEnum, Literal, `tuple[X, ...]`,
+Permitted fields: bool, float, str, bytes, None, an int with its range, IntEnum, StrEnum, Literal, `tuple[X, ...]`,
 `tuple[X, Y]`, `frozenset[X]`, a struct, and unions of those. A union of several structs gives each a `tag`; a set
 travels sorted, so equal content gives equal bytes.
 """
@@ -33,11 +34,11 @@ from shoal.lockstep.frames import Frames
 FROM_THE_FIRST = Since(0)
 PLAIN = frozenset({bool, float, str, bytes, None, NoneType})
 SMALL_ARRAY, SMALL_ARRAY_MAX = 0x90, 15
-"""How msgpack begins an array of at most so many items."""
+"""The first byte of a msgpack array of at most so many items."""
 
 
 class Unsupported(TypeError):
-    """A message class that the codec cannot carry: a mistake in its definition."""
+    """The codec can't carry a message class: a mistake in the definition."""
 
 
 class Record(NamedTuple):
@@ -45,36 +46,36 @@ class Record(NamedTuple):
 
     decode: Callable[[Any], Any]
     version: int
-    """The lowest version that reads what is written."""
+    """The lowest version that reads this form."""
     cut_to: int
-    """The cluster's version, if something is left out or refused there, by `cut`; else 0."""
+    """The cluster's version, if `cut` omits or refuses something there; else 0."""
     frames: str | None
     """The name of the `Frames` field."""
     begin: int
     """The first byte of an array that has every field; -1 if `is_loose`."""
     is_loose: bool
-    """Whether msgspec takes arrays of it, or of a part of it, that `is_whole` refuses."""
+    """Whether msgspec accepts arrays of it, or of a part of it, that `is_whole` refuses."""
 
 
 class _Layout(NamedTuple):
-    """What a class says of its fields."""
+    """A class's declarations about its fields."""
 
     fields: Sequence[tuple[FieldInfo, Since]]
     least: int
-    """How many fields there are at least: those that were there from the first."""
+    """The minimum number of fields: those of the first version."""
     frames: str | None
     parts: Sequence[tuple[type[Struct], Since]]
     """The structs in its fields."""
     values: frozenset[int]
-    """Which versions have brought values of the enums in its fields."""
+    """The versions that brought values of the enums in its fields."""
     has_defaults: bool
-    """Whether msgspec fills in fields that were there from the first."""
+    """Whether msgspec supplies defaults for fields of the first version."""
     has_sets: bool
 
 
 @cache
 def record_of(cls: type, version: int) -> Record:
-    """Returns the record of a top-level message class, as a cluster of this version writes it."""
+    """Returns how a cluster of this version writes a top-level message class."""
     layout = _layout_of(cls)
     newest, is_cut, is_loose = _over_all(cls, version, ())
     is_loose = is_loose or len(layout.fields) > SMALL_ARRAY_MAX
@@ -91,8 +92,8 @@ def _decoder_of(cls: type) -> Decoder[Any]:
 
 
 def _over_all(cls: type, version: int, inside: tuple[type, ...]) -> tuple[int, bool, bool]:
-    """Returns the newest version of what is written of a class and its parts, whether anything is not written, and
-    whether a part is loose.
+    """Returns the newest version of what is written of a class and its parts, whether anything is omitted, and whether
+    a part is loose.
     """
     if cls in inside:
         raise Unsupported(f"{cls.__qualname__} contains itself")
@@ -104,7 +105,7 @@ def _over_all(cls: type, version: int, inside: tuple[type, ...]) -> tuple[int, b
     versions = [*(one.version for _, one in layout.fields), *layout.values]
     newest = max((FIRST, since, *(one for one in versions if one <= version)))
     is_cut = any(one > version for one in versions)
-    is_loose = layout.has_sets or (layout.has_defaults and bool(inside))  # of the outermost one, its first byte tells
+    is_loose = layout.has_sets or (layout.has_defaults and bool(inside))  # the outermost one's first byte tells
     for part, came in layout.parts:
         deeper = _over_all(part, version, (*inside, cls))
         newest = newest if came.version > version else max(newest, deeper[0])
@@ -112,7 +113,7 @@ def _over_all(cls: type, version: int, inside: tuple[type, ...]) -> tuple[int, b
     return newest, is_cut, is_loose
 
 
-# -- what classes may be -----------------------------------------------------------------------------------------------
+# -- permitted classes -------------------------------------------------------------------------------------------------
 
 
 @cache
@@ -176,7 +177,7 @@ def _bare(hint: Any) -> Any:
 
 
 def since_of(field: FieldInfo) -> Since:
-    """Returns which version brought a field."""
+    """Returns the version that brought a field."""
     marks = get_args(field.type)[1:] if get_origin(field.type) is Annotated else ()
     return next((one for one in marks if isinstance(one, Since)), FROM_THE_FIRST)
 
@@ -187,7 +188,7 @@ def _class_since(cls: type) -> int:
 
 
 def _value_since(value: Enum) -> int:
-    """Returns which version brought a value of an enum, as the enum's own `SINCE` says."""
+    """Returns the version that brought an enum value, according to the enum's own `SINCE`."""
     since: Mapping[str, int] = getattr(type(value), "SINCE", {})
     return since.get(value.name, FIRST)
 
@@ -208,8 +209,8 @@ def _least(cls: type, fields: Sequence[tuple[FieldInfo, Since]]) -> int:
 
 
 def cut(value: Any, version: int) -> Any:
-    """Returns what a cluster of this version can read of a struct, as arrays; refuses what would mean something else
-    there.
+    """Returns what a cluster of this version can read of a struct, as arrays; refuses values that would have another
+    meaning there.
     """
     if isinstance(value, tuple):
         return [cut(one, version) for one in value]
@@ -232,8 +233,8 @@ def cut(value: Any, version: int) -> Any:
 
 
 def is_whole(array: Any, value: Any) -> bool:
-    """Whether an array has every field that was there from the first, and every set its order: msgspec fills in
-    defaults where it may not, and takes sets as they come.
+    """Whether an array has every field of the first version, and every set is sorted: msgspec also supplies defaults
+    where it must not, and accepts unsorted sets.
     """
     if isinstance(value, frozenset):
         return all(one < other for one, other in pairwise(array))
@@ -247,7 +248,7 @@ def is_whole(array: Any, value: Any) -> bool:
 
 
 def default_of(field: FieldInfo) -> Any:
-    """Returns what a field is if nothing is said of it."""
+    """Returns a field's default."""
     return field.default if field.default_factory is NODEFAULT else field.default_factory()
 
 
