@@ -1,1 +1,1 @@
-"""What a daemon shows of itself: metrics and their port, the log, and word to the service manager."""
+"""A daemon's observability: metrics and their port, the log, and notifications to the service manager."""

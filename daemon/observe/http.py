@@ -1,13 +1,13 @@
 """The metrics port: ``/metrics``, ``/healthz`` and ``/readyz`` over HTTP/1.1, which h11 reads and writes.
 
-Who asks is Prometheus or a load balancer, so this answers GET and HEAD, one request a connection, from a head of at
-most `HEAD_BYTES_MAX`; all of it, to the last byte that is read, within `PATIENCE_SECONDS`, from at most
-`CONNECTIONS_MAX` clients at a time: in a full house who has connected and not asked gives up his place. What is no such
-request gets its proper refusal. The metrics are rendered in a thread, so that a scrape of some thousand series
-does not hold up the control loop.
+The clients are Prometheus and load balancers, so this answers GET and HEAD, one request per connection, from a head of
+at most `HEAD_BYTES_MAX`; all of it, to the last byte read, within `PATIENCE_SECONDS`, from at most `CONNECTIONS_MAX`
+clients at a time. When all places are taken, a client that has connected without a request loses its place. Anything
+else gets the proper refusal. The metrics are rendered in a thread, so that a scrape of some thousand series does not
+block the control loop.
 
 - ``/healthz``: 200 while the control loop turns at all.
-- ``/readyz``: 200 once this shard is in a view, 503 with the reason in words before and after.
+- ``/readyz``: 200 while this shard serves in a view, otherwise 503 with the reason in words.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _REFUSALS: Final = {
     501: b"a scrape has no body\n",
 }
 WAITING_MAX: Final = 32
-"""In the kernel's queue."""
+"""The length of the kernel's queue."""
 _FULL_HOUSE: Final = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 log = logging.getLogger("shoal.metrics")
@@ -83,7 +83,7 @@ class HttpServer:
         return port
 
     def __len__(self) -> int:
-        """How many clients are connected."""
+        """The number of connected clients."""
         return len(self._clients)
 
     async def close(self) -> None:
@@ -97,8 +97,8 @@ class HttpServer:
             await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
 
     def _adopt(self, client: socket.socket, _: str) -> bool:
-        """Returns whether there is room for a connection. If not, the one that has been silent longest is closed; if
-        none is silent, this one is refused.
+        """Serves a connection, and returns whether a place was free. If none was, the one that has been silent longest
+        is closed; if none is silent, this one is refused.
         """
         was_free = len(self._clients) < self._connections_max
         if not was_free:
@@ -148,7 +148,7 @@ class HttpServer:
     async def _answer(self, path: bytes) -> Answer:
         match path:
             case b"/metrics":
-                # The hooks look at the loop's own state and so run in it; the long part, the text, does not.
+                # The hooks read the loop's own state and so run in it; the long part, the text, does not.
                 self._metrics.refresh()
                 text = await asyncio.to_thread(self._metrics.render)
                 return 200, CONTENT_TYPE_LATEST, text.encode()
@@ -164,7 +164,7 @@ class HttpServer:
 async def _read_request(connection: h11.Connection, client: socket.socket) -> h11.Request | None:
     """Returns the head of the request, or None from a client that hung up without one."""
     loop = asyncio.get_running_loop()
-    unread = HEAD_BYTES_MAX + 1  # h11 itself takes a longer head if it comes complete
+    unread = HEAD_BYTES_MAX + 1  # h11 itself accepts a longer head if it arrives complete
     while (event := connection.next_event()) is h11.NEED_DATA:
         data = await loop.sock_recv(client, unread)
         unread -= len(data)
@@ -173,8 +173,8 @@ async def _read_request(connection: h11.Connection, client: socket.socket) -> h1
 
 
 async def _refuse(connection: h11.Connection, client: socket.socket, status: int) -> None:
-    """Answers a client that may still be sending. A close with bytes unread would reset the connection, and the answer
-    would be lost with it: so the rest is read, a little, and thrown away."""
+    """Answers a client that may still be sending. Closing with unread bytes would reset the connection, and lose the
+    answer: so this reads, and drops, a bounded rest."""
     await _respond(connection, client, (status, _TEXT, _REFUSALS.get(status, b"")))
     client.shutdown(socket.SHUT_WR)
     for _ in range(DISMISSAL_READS_MAX):

@@ -1,10 +1,10 @@
-"""Where log lines go and what they look like.
+"""The destination and the format of log lines.
 
-Everything goes to standard error, which the service manager keeps; there are no log files of our own. Under the
-journal (``$JOURNAL_STREAM`` names the very stream) a line begins with its priority, ``<4>``, and carries no time, since
-the journal adds both; elsewhere it begins with the time in UTC. ``format = "json"`` writes one object a line instead.
-A message with line breaks stays one entry: the breaks are indented (text) or escaped (JSON). Whatever else in it would
-do something to a terminal, such as an escape sequence in what a stranger says, is escaped in both.
+All lines go to standard error, which the service manager keeps; there are no log files. Under the journal
+(``$JOURNAL_STREAM`` names this very stream) a line begins with its priority, ``<4>``, without a time, since the journal
+adds both; elsewhere it begins with the time in UTC. ``format = "json"`` writes one object per line instead.
+A message with line breaks stays one entry: the breaks are indented (text) or escaped (JSON). Anything else that would
+affect a terminal, such as an escape sequence in a stranger's text, is escaped in both.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Final, TextIO
 from shoal.api.text import LINES, json_printable, printable
 
 ROOT: Final = "shoal"
-"""The logger above all of ours."""
+"""The logger above all of Shoal's."""
 LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 LOGGERS_MAX: Final = 200
 _PRIORITIES: Final = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
@@ -32,7 +32,7 @@ class UnknownLevel(ValueError):
 
 
 class TextLines(logging.Formatter):
-    """Lines for people; `journal` puts the priority first and leaves the time out."""
+    """Lines for people; with `journal`, the priority first and no time."""
 
     def __init__(self, journal: bool) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class TextLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """One object a line."""
+    """One object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {
@@ -88,13 +88,13 @@ def set_up(
             root.removeHandler(old)
     handler.shoal = True  # type: ignore[attr-defined]
     root.addHandler(handler)
-    # Other people's libraries are heard from warnings up; ours from the level that was asked for.
+    # Third-party libraries log from warnings up; ours from the requested level.
     root.setLevel(logging.WARNING)
     set_level(level)
 
 
 def set_level(level: str, logger: str | None = None) -> str:
-    """Changes the level of all our loggers, or of one and those below it, at once."""
+    """Changes the level of all our loggers, or of one and those below it, immediately."""
     if level.lower() not in LEVELS:
         raise UnknownLevel(f"level should be one of {', '.join(LEVELS)}, not {level!r}")
     known = sorted(name for name in logging.Logger.manager.loggerDict if name == ROOT or name.startswith(f"{ROOT}."))
@@ -109,7 +109,7 @@ def set_level(level: str, logger: str | None = None) -> str:
 
 
 def _to_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
-    """Returns whether systemd says that `stream` is the journal's (systemd.exec(5), $JOURNAL_STREAM)."""
+    """Returns whether `stream` is the journal's, according to systemd (systemd.exec(5), $JOURNAL_STREAM)."""
     try:
         found = os.fstat(stream.fileno())
     except (OSError, ValueError):
@@ -126,5 +126,5 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
-    """Returns what was given as `extra`."""
+    """Returns a record's `extra` fields."""
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}

@@ -1,13 +1,13 @@
-"""Every metric of a daemon, in one place, under one set of rules.
+"""All metrics of a daemon, in one place and under one set of rules.
 
-Names begin with ``shoal_``, carry base units (seconds, bytes) and end in ``_total`` where they only rise. A label's
-values come from fixed sets, from the cluster's members or from run names; whatever could grow without end is bounded by
-`Labels`, which turns the values beyond its limit into ``other``. So a peer that invents names can't fill the memory of
-this process or of Prometheus.
+Names begin with ``shoal_``, use base units (seconds, bytes) and end in ``_total`` if they only rise. A label's values
+come from fixed sets, from the cluster's members or from run names; `Labels` bounds whatever could grow without end, and
+turns the values beyond its limit into ``other``. So a peer that invents names can't fill the memory of this process or
+of Prometheus.
 
 Both planes write here: every method may be called from any thread (prometheus_client locks each value), and none blocks
-on anything but that lock. What is cheaper to look up than to keep current (queue depths, log indices) is set by hooks
-that run just before a scrape, in the thread that scrapes: see `before_scrape`.
+on anything but that lock. Values that are cheaper to look up than to keep current (queue depths, log indices) are set
+by hooks that run just before a scrape, in the scraping thread: see `before_scrape`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from daemon.state.records import STATES
 log = logging.getLogger("shoal.metrics")
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
-# One more series for each counter, which nothing here reads.
+# It would add a series for each counter, which nothing here reads.
 
 PEERS_MAX: Final = 256
 PEER_KEPT_SECONDS: Final = 3600.0
@@ -62,7 +62,7 @@ PHASE_SECONDS: Final = (
     10,
     30,
 )
-"""From the floor of an empty exchange (a tenth of a millisecond) to the default phase timeout."""
+"""From the minimum of an empty exchange (a tenth of a millisecond) to the default phase timeout."""
 TURN_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 MEMBER_STATES: Final = ("alive", "suspect", "dead", "left")
 OTHER: Final = "other"
@@ -111,11 +111,11 @@ class Metrics:
         self._hooks: list[Callable[[], None]] = []
         self._peers = Labels(PEERS_MAX)
         self._away: dict[str, float] = {}
-        """Former members that still have series, and since when they are gone."""
+        """Former members that still have series, and when they left."""
         self._runs = Labels(RUNS_MAX)
         self._reasons = Labels(REASONS_MAX)
         self._traffic: dict[tuple[str, str, str], tuple[Counter, Counter]] = {}
-        """Messages and bytes by direction, kind and peer: to look a series up costs ten times what counting does."""
+        """Messages and bytes by direction, kind and peer: looking up a series costs ten times as much as counting."""
         self._ticks()
         self._wire()
         self._cluster()
@@ -238,7 +238,7 @@ class Metrics:
         self._hooks.append(hook)
 
     def refresh(self) -> None:
-        """Runs the hooks. One that fails costs its own figures and is counted, but never fails the scrape."""
+        """Runs the hooks. A failed one leaves its own figures stale and is counted, but never fails the scrape."""
         for hook in self._hooks:
             try:
                 hook()
@@ -259,7 +259,7 @@ class Metrics:
         kept = [line for line in whole.splitlines() if _metric_of(line).startswith(prefix)]
         return "".join(f"{line}\n" for line in kept)
 
-    # Doors for the hot paths and for parts that know nothing of Prometheus.
+    # Methods for the hot paths and for parts that don't know Prometheus.
 
     def count(self, name: str, labels: tuple[str, ...] = (), amount: float = 1) -> None:
         """The transports' callback: `messages`/`bytes` (direction, kind, peer), `dropped`/`handshakes_failed`
@@ -281,13 +281,13 @@ class Metrics:
                 self.event("_".join((name, *labels)), amount)
 
     def message(self, direction: str, kind: str, peer: str, size: int) -> None:
-        """Counts a message of a peer, of so many bytes."""
+        """Counts a peer's message of so many bytes."""
         key = direction, kind, peer
         series = self._traffic.get(key)
         if series is None:
             labels = direction, self._reasons(kind), self._peers(peer)
             series = self.messages_total.labels(*labels), self.bytes_total.labels(*labels)
-            if labels == key:  # what is beyond a limit is not remembered
+            if labels == key:  # values beyond a limit are not cached
                 self._traffic[key] = series
         messages, in_bytes = series
         messages.inc()
@@ -298,7 +298,7 @@ class Metrics:
         self.events_total.labels(self._reasons(name)).inc(amount)
 
     def dropped(self, reason: str, amount: float = 1) -> None:
-        """Counts a message that was not acted on."""
+        """Counts a message that was dropped."""
         self.dropped_total.labels(self._reasons(reason)).inc(amount)
 
     def phase(self, phase: str, seconds: float) -> None:
@@ -306,12 +306,12 @@ class Metrics:
         self.phase_seconds.labels(phase).observe(seconds)
 
     def turns(self, slow: deque[float]) -> None:
-        """Records turns of the loop that took long, and empties their list."""
+        """Records slow turns of the loop, and empties their list."""
         while slow:
             self.slow_turn_seconds.observe(slow.popleft())
 
     def keep_peers(self, present: Collection[str], now: float) -> None:
-        """Deletes the series of peers that have been absent for long, which makes room for others."""
+        """Deletes the series of peers that have been absent for long, to make room for others."""
         away = self._peers.values() - set(present) - {OTHER}
         self._away = {name: self._away.get(name, now) for name in away}
         for name in [name for name, since in self._away.items() if now - since >= PEER_KEPT_SECONDS]:
@@ -326,9 +326,9 @@ class Metrics:
         return self._runs(name)
 
     def forget_run(self, name: str) -> None:
-        """Deletes the series of a run that is over, which makes room for the next."""
+        """Deletes the series of a finished run, to make room for the next."""
         if self._runs.forget(name):
-            self.run_tick.labels(name)  # there to be removed, whether or not it was ever set
+            self.run_tick.labels(name)  # creates it if it was never set, so that it can be removed
             self.run_tick.remove(name)
 
     def by_state(self, gauge: Gauge, counts: Mapping[str, int], states: tuple[str, ...]) -> None:

@@ -1,7 +1,7 @@
 """Notifies systemd: sd_notify(3), one datagram per message.
 
-``$NOTIFY_SOCKET`` names a unix datagram socket (an ``@`` first stands for the abstract namespace). Without it every
-call does nothing, so a daemon started by hand needs no special case. A datagram that cannot be sent is dropped: failing
+``$NOTIFY_SOCKET`` names a unix datagram socket (a leading ``@`` stands for the abstract namespace). Without it every
+call does nothing, so a daemon started by hand needs no special case. A datagram that can't be sent is dropped: failing
 to report is no reason to stop, and the watchdog notices by itself.
 """
 
@@ -29,7 +29,7 @@ class Notifier:
 
     @property
     def watchdog_interval_ns(self) -> int | None:
-        """The interval at which `watchdog` has to be called: half of what systemd allows, or None."""
+        """The interval at which to call `watchdog`: half of what systemd allows, or None."""
         return self._watchdog_ns // 2 if self._watchdog_ns and self.address else None
 
     def ready(self, status: str = "") -> None:
@@ -41,9 +41,10 @@ class Notifier:
         self._send(*_status(text))
 
     def watchdog(self) -> None:
-        """Reports that the control loop still turns. To be called from that loop only.
+        """Reports that the control loop still turns. Call it from that loop only.
 
-        The first one sets the time, too: a former life that was started again from within may have asked for more.
+        The first call also sets the watchdog's time: a previous life, restarted within this process, may have extended
+        it.
         """
         lines = ["WATCHDOG=1"]
         if self._watchdog_ns and not self._has_set_watchdog:

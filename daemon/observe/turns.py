@@ -1,8 +1,8 @@
-"""Measures how long the control loop goes without looking at its sockets and timers.
+"""Measures how long the control loop goes without checking its sockets and timers.
 
-One turn runs all that is ready, from one look at the selector to the next; heartbeats wait meanwhile. It is measured in
-the processor time of the loop's own thread, so a busy machine, or a thread of ours that has the interpreter, does not
-count: what is left is work that somebody put on the loop.
+One turn runs everything that is ready, from one call of the selector to the next; heartbeats wait meanwhile. It is
+measured in processor time of the loop's own thread, so neither a busy machine counts, nor another thread that holds the
+interpreter: what remains is work on the loop.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ TURNS_KEPT: Final = 4096
 
 
 class TimedSelector(selectors.DefaultSelector):
-    """A selector that notes how long the turns between its calls have taken; it costs a turn about a microsecond."""
+    """A selector that notes how long the turns between its calls take; it costs about a microsecond per turn."""
 
     def __init__(self) -> None:
         super().__init__()
         self.slow: deque[float] = deque(maxlen=TURNS_KEPT)
-        """Seconds of the last turns of `SLOW_SECONDS` and more; whoever takes them in empties it."""
+        """Seconds of the last turns of at least `SLOW_SECONDS`; the consumer empties it."""
         self._began: float | None = None
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
