@@ -1,18 +1,17 @@
-"""CURVE keys: who may be a member of a cluster, and who may operate it.
+"""CURVE keys: the members of a cluster, and its operators.
 
-Every shard has a key pair (Curve25519, by way of libzmq), and so has everyone who operates the cluster from another
-machine. A secret key stays on its machine, in a file that only its owner may read; the public ones are listed in one
-file, the same on every machine:
+Every shard has a key pair (Curve25519, through libzmq), and so has everyone who operates the cluster from another
+machine. A secret key stays on its machine, in a file that only its owner may read; one file, the same on every machine,
+lists the public ones:
 
     # allowed_keys: NAME PUBLICKEY [operator]
     alpha  rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7
     beta   ...
     carol  ...                                        operator
 
-A line without a role is a member: it speaks on the control and the tick plane, and nowhere else. An operator speaks at
-the operators' endpoint (`daemon.admin.endpoint`), and nowhere else: whoever has an operator's key can't pose as a
-shard, and a shard that was broken into tells no other what to do by its key alone. How such files are read is in
-`shoal.client.key_files`.
+A line without a role is a member: it may use the control and the tick plane, and nothing else. An operator may use the
+operators' endpoint (`daemon.admin.endpoint`), and nothing else: an operator's key can't pose as a shard, and a
+compromised shard can't give orders to another by its key alone. `shoal.client.key_files` reads such files.
 
 Rotation: add the new public key under a name of its own (`alpha-2026`), reload everywhere, give the shard its new
 secret key and restart it, then remove the old line and reload.
@@ -34,7 +33,7 @@ __all__ = ["AllowedKeys", "BadKeyFile", "KeyPair", "allowed_line", "generate", "
 def generate(directory: Path, name: str, *, operator: bool = False) -> KeyPair:
     """Creates a key pair: `NAME.secret_key` (mode 0600) and `NAME.public_key`, a line for the list of allowed keys.
 
-    Never overwrites: a secret key that is lost cannot be had back.
+    Never overwrites: a lost secret key can't be recovered.
     """
     if not NAME.fullmatch(name):
         raise BadKeyFile(f"{name!r} can't be the name of a key: use up to 63 letters, digits, '.', '_' and '-'")
@@ -54,7 +53,7 @@ def generate(directory: Path, name: str, *, operator: bool = False) -> KeyPair:
 
 
 def allowed_line(name: str, public_key: bytes, *, operator: bool) -> str:
-    """Returns a key as it is written in the list of allowed ones."""
+    """Returns the line for a key in the list of allowed ones."""
     return f"{name} {public_key.decode('ascii')}{' operator' if operator else ''}"
 
 
@@ -70,7 +69,7 @@ class _Listed:
 
 
 class AllowedKeys:
-    """The public keys of those who may connect, and as what; `reload` takes over a changed file.
+    """The public keys that may connect, with their roles; `reload` takes over a changed file.
 
     Safe to read from any thread while another reloads: the tables are replaced, never changed.
     """
@@ -106,11 +105,11 @@ class AllowedKeys:
     def reload(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Reads the file again; returns the names that are new or have a new key or role, and those that are gone.
 
-        A file that cannot be used raises `BadKeyFile` and changes nothing. Connections that stand are to be checked
-        again then (`Host.keys_changed`, `OperatorDoor.check`).
+        A file that can't be used raises `BadKeyFile` and changes nothing. Afterwards, check established connections
+        again (`Host.keys_changed`, `OperatorDoor.check`).
         """
         now, before = self._read(), self._listed
-        if not now.members:  # cut short while it is written, say
+        if not now.members:  # truncated while it is being written, say
             raise BadKeyFile(f"{self._path} lists no member: it should have a line NAME KEY for each")
         added = tuple(sorted(name for name, line in now.lines.items() if _changed(line, before.lines.get(name))))
         removed = tuple(sorted(before.lines.keys() - now.lines.keys()))

@@ -1,8 +1,8 @@
-"""Durations, sizes and addresses as an operator writes them, as the numbers that the code works with.
+"""Converts durations, sizes and addresses from an operator's notation to the code's numbers.
 
-A bare number in a configuration begs the question "of what?", so a duration always carries its unit (``"500ms"``) and
-a size may carry one (``"64MiB"``). Inside, a duration is an int of nanoseconds and a size an int of bytes, and the
-names say so (`probe_timeout_ns`, `frame_bytes_max`).
+A bare number in a configuration raises the question "of what?", so a duration always has a unit (``"500ms"``) and a
+size may have one (``"64MiB"``). In the code, a duration is an int of nanoseconds and a size an int of bytes, and the
+names tell which (`probe_timeout_ns`, `frame_bytes_max`).
 
 >>> duration_ns("500ms"), duration_ns("1.5s"), size_bytes("64MiB"), size_bytes("2kB")
 (500000000, 1500000000, 67108864, 2000)
@@ -39,19 +39,19 @@ SIZE_UNITS: Final = {
     "GiB": 1024**3,
 }
 NUMBER_LENGTH_MAX: Final = 20
-"""Digits in a quantity; also bounds what the regular expressions below have to look at."""
+"""Digits in a quantity; also bounds the input of the regular expressions below."""
 
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-zµ]*)")
 _ADDRESS = re.compile(r"tcp://(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._*-]+)):(\d{1,5})")
 
 
 class BadQuantity(ValueError):
-    """A duration, size or address that cannot be read; the message says what is wanted."""
+    """A duration, size or address is malformed; the message tells what is expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a socket is bound, or found."""
+    """The address of a socket."""
 
     host: str
     port: int
@@ -68,12 +68,12 @@ class Address:
 
     @property
     def wildcard(self) -> bool:
-        """Whether it means every interface, which can be bound but not connected to."""
+        """Whether it means every interface, which a socket can bind but not connect to."""
         return self.host in {"*", "0.0.0.0", "::"}  # noqa: S104 -- recognised, not bound
 
     @property
     def url(self) -> str:
-        """The notation that ZeroMQ takes."""
+        """The address in ZeroMQ's notation."""
         return f"tcp://[{self.host}]:{self.port}" if ":" in self.host else f"tcp://{self.host}:{self.port}"
 
 

@@ -1,4 +1,4 @@
-"""Reading the file: from TOML to a `Config`, and a sentence for everything that is wrong with it."""
+"""Reads the file: from TOML to a `Config`, with a sentence for every mistake in it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SECRET_CREDENTIAL: Final = "secret_key"  # noqa: S105 -- the name of a credentia
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used; the message is for the operator, one sentence a line."""
+    """The configuration can't be used; the message is for the operator, one sentence per line."""
 
 
 def load(path: str | Path, environment: Mapping[str, str] | None = None) -> Config:
     """Reads, checks and resolves a configuration file. `ConfigError` names everything that is wrong with it.
 
-    Under systemd a credential called ``secret_key`` (``LoadCredential=``) takes the place of security.secret_key.
+    Under systemd, a credential named ``secret_key`` (``LoadCredential=``) replaces security.secret_key.
     """
     path = Path(path)
     environment = os.environ if environment is None else environment
@@ -44,7 +44,7 @@ def load(path: str | Path, environment: Mapping[str, str] | None = None) -> Conf
 
 
 def parse(raw: Mapping[str, Any], file: str) -> Config:
-    """Returns a configuration from parsed TOML, with paths as they are written."""
+    """Returns a configuration from parsed TOML, with paths unchanged."""
     complaints = list(_unknown_keys(raw))
     if not complaints:
         named = {
@@ -52,7 +52,7 @@ def parse(raw: Mapping[str, Any], file: str) -> Config:
             for section, values in raw.items()
         }
         try:
-            # By way of JSON: the strict rules there take a list for a tuple and text for a path, and nothing else.
+            # Through JSON: its strict rules accept a list for a tuple and text for a path, and nothing else.
             return Config.model_validate_json(json.dumps(named, default=str))
         except ValidationError as error:
             complaints = [_sentence(found) for found in error.errors(include_url=False)]

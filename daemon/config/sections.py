@@ -1,4 +1,4 @@
-"""The sections of a configuration, one frozen model each, and what has to hold between their settings."""
+"""The sections of a configuration, one frozen model each, with the constraints between their settings."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Cluster(Section):
 
 
 class Listen(Section):
-    """Where the two planes are bound, and where others find them."""
+    """The addresses that the two planes bind, and those that they advertise to others."""
 
     control: TcpAddress = "tcp://127.0.0.1:7101"
     ticks: TcpAddress = "tcp://127.0.0.1:7102"
@@ -59,7 +59,7 @@ class Listen(Section):
             return data
         filled = dict(data)
         for plane in ("control", "ticks"):
-            # One that cannot be read is complained about once, under its own key.
+            # A malformed address is reported once, under its own key.
             with contextlib.suppress(BadQuantity, KeyError, TypeError):
                 filled.setdefault(f"advertise_{plane}", parse_address(data[plane]).url)
         return filled
@@ -111,7 +111,7 @@ class Security(Section):
 
 
 class Admin(Section):
-    """The socket of shoalctl and of programs that use this daemon, and where operators find it from other machines."""
+    """The socket for shoalctl and local programs, and the endpoint for operators on other machines."""
 
     socket: Path = Path("/run/shoal/admin.sock")
     mode: FileMode = "0660"
@@ -122,12 +122,12 @@ class Admin(Section):
 
     @property
     def address(self) -> Address | None:
-        """Where operators are listened for, or None."""
+        """The operators' endpoint, or None."""
         return parse_address(self.listen) if self.listen else None
 
     @property
     def mode_bits(self) -> int:
-        """The mode as chmod takes it."""
+        """The mode for chmod."""
         return int(self.mode, 8)
 
 
@@ -138,14 +138,14 @@ class MetricsSection(Section):
 
     @property
     def address(self) -> Address | None:
-        """Where, or None when it is off."""
+        """The address, or None when it is off."""
         return parse_address(f"tcp://{self.listen}") if self.listen else None
 
 
 class Membership(Section):
-    """SWIM with suspicion and Lifeguard: the fields and defaults of `MembershipConfig` that an operator may turn.
+    """SWIM with suspicion and Lifeguard: the fields and defaults of `MembershipConfig` that an operator may set.
 
-    ``MembershipConfig(**section.model_dump())`` is the machine's own.
+    ``MembershipConfig(**section.model_dump())`` is the machine's own configuration.
     """
 
     probe_interval_ns: Duration = 300 * MILLISECOND
@@ -179,9 +179,9 @@ class Membership(Section):
 
 
 class Consensus(Section):
-    """Raft-lite: the fields of `consensus.limits.Limits` that an operator may turn, and when to take a snapshot.
+    """Raft-lite: the fields of `consensus.limits.Limits` that an operator may set, and when to take a snapshot.
 
-    ``Limits(**section.model_dump(exclude={"snapshot_entries"}))`` is the machine's own.
+    ``Limits(**section.model_dump(exclude={"snapshot_entries"}))`` is the machine's own configuration.
     """
 
     heartbeat_interval_ns: Duration = 100 * MILLISECOND
@@ -228,7 +228,7 @@ class Ticks(Section):
     results_bytes: Size = 4 * 1024**3
     """On each shard's disk."""
     results_memory: Size = 64 * 1024**2
-    """Of results that are being read."""
+    """For results that are being read."""
 
     @model_validator(mode="after")
     def _resends_before_it_gives_up(self) -> Ticks:
@@ -240,17 +240,17 @@ class Ticks(Section):
 
 
 class ProgramsSection(Section):
-    """Programs that come over the admin socket, and how long foreign code may take until it is there."""
+    """Deployed programs, and how long foreign code may take to be imported and instantiated."""
 
     deploy: bool = False
     import_timeout_ns: Duration = 10 * SECOND
 
 
 class Storage(Section):
-    """What is kept on disk, and how fast lost copies are restored."""
+    """Space on disk, and how fast lost replicas are restored."""
 
     repair_bandwidth: Size = 64 * 1024**2
-    """Bytes a second."""
+    """Bytes per second."""
     warn_free: Size = 2 * 1024**3
     refuse_free: Size = 1024**3
     reserve: Size = 16 * 1024**2
@@ -330,7 +330,7 @@ class Config(Section):
 
     @property
     def plain_text_exposed(self) -> bool:
-        """Whether frames cross a network unencrypted, which the daemon warns about."""
+        """Whether frames cross a network unencrypted, for the daemon's warning."""
         return self.security.encryption == "none" and not all(a.loopback for a in self.listen.addresses)
 
 

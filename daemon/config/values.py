@@ -1,4 +1,4 @@
-"""What the settings are: names, addresses, durations and sizes, each checked as it is read.
+"""The types of settings: names, addresses, durations and sizes, each checked as it is read.
 
 In the file a duration is a string with its unit, and so is a size; in code both are ints, of nanoseconds and of bytes.
 """
@@ -20,7 +20,7 @@ SECOND: Final = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """A member to ask for the others: its name picks its key from the allowed ones."""
+    """A member to ask for the others: its name selects its key from the allowed ones."""
 
     name: str | None
     address: str
