@@ -7,9 +7,10 @@
     states      the states of runs at their checkpoint ticks
     database    transactions, turns and the meaning of failures;   schema: tables and versions;   errors: the sentences
 
-Two threads write, each with a `Store` of its own: one what consensus persists, the store thread everything else.
+Each thread writes with a `Store` of its own: the log thread (or the control loop, for a lone write) what consensus
+persists, the store thread everything else.
 
-    control loop ── persist ──┐ Turn: first come, first served,
+    log thread   ── persist ──┐ Turn: first come, first served,
                               ├── never longer than one transaction ──> shoal.db-wal ── checkpoint ──> shoal.db
     store thread ── slices, ──┘ of some 4 MiB
                     states
