@@ -1,1 +1,1 @@
-"""The admin socket: requests in two dresses (JSON lines, plain words), one list of commands, and who answers them."""
+"""The admin socket: requests in two formats (JSON lines, plain words), one list of commands, and their handlers."""

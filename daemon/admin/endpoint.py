@@ -1,21 +1,21 @@
 """The operators' endpoint: the admin protocol for operators on other machines.
 
-There is one protocol and one server. This file parses no command: for each operator's connection it creates a pair of
+There is one protocol and one server. This module parses no command: for each operator's connection it creates a pair of
 Unix sockets, hands one end to the `AdminServer`, which serves it like any local client, and copies bytes between the
-other end and ZeroMQ (`shoal.client.tunnel`). The server's limits, stalls and cancellation on disconnect therefore apply
-to remote clients, too. This costs one more copy of remote traffic; encryption costs several times that.
+other end and ZeroMQ (`shoal.client.tunnel`). So the server's limits, stalls and cancellation on disconnect apply to
+remote clients, too. This costs one more copy of remote traffic; encryption costs several times that.
 
 The CURVE handshake (`daemon.transport.security`) identifies the sender: only operators' keys are admitted, and every
 message carries the key of its connection. When a key is removed from the list, its streams end at once (`check`).
 
-Everything else that comes is believed only as far as it is checked: kinds, sizes, order, and the window, which bounds
-what a stream makes us hold (1 MiB each way, and the kernel's 200 KiB). A message that breaks a rule is counted and ends
-its stream. What libzmq itself may hold for all is bounded by the `Listener` and its backlog.
+All other input is checked: kinds, sizes, order, and the window, which bounds what a stream makes us hold (1 MiB each
+way, and the kernel's 200 KiB). A message that breaks a rule is counted and ends its stream. The `Listener` and its
+backlog bound what libzmq itself may hold for all streams.
 
-ZeroMQ tells nobody that a peer has gone. But its monitor has the descriptors of connections that end, and every message
-has that of the one it came by: when it ends, so does the stream. A host that vanishes without a word is found by TCP:
-within 15 s if anything is on its way to it, else within a minute (keepalive). There are no ZeroMQ heartbeats, for the
-reason given in `daemon.transport.sockets`.
+ZeroMQ does not report that a peer has gone. But its monitor has the descriptors of connections that end, and every
+message has that of its connection: when that ends, so does the stream. TCP detects a host that vanishes silently:
+within 15 s if data is in flight to it, else within a minute (keepalive). There are no ZeroMQ heartbeats, for the reason
+given in `daemon.transport.sockets`.
 """
 
 from __future__ import annotations
@@ -42,29 +42,29 @@ log = logging.getLogger("shoal.admin")
 DRAIN_MAX: Final = 64
 SWEEP_SECONDS: Final = 10.0
 FAREWELL_SECONDS: Final = 0.1
-"""Between telling those whose key was taken away and cutting their connections, so that they are told."""
+"""How long to wait between notifying operators whose key was removed and cutting their connections."""
 UNREAD_BYTES_MAX: Final = 1 << 30
-"""What libzmq may hold for all operators before somebody is cut off. Who keeps to a window never comes near it. But
-what clients that have hung up had sent is only guessed, on a busy machine far too high (`Backlog`). It is no more than
-what an operator may make us hold anyway, by a graph.
+"""How much libzmq may hold for all operators before a connection is cut. A client that keeps to its window never gets
+near it. But the backlog of clients that have hung up is only estimated, on a busy machine far too high (`Backlog`). An
+operator may make the daemon hold as much anyway, by loading a graph.
 """
 ROUTING_IDS: Final = 1 << 32
 PARTS_MAX: Final = 3
-"""Of a message that are kept to be looked at: one more than any has."""
+"""The most parts of a message that are kept and checked: one more than any valid message has."""
 
 NameOf = Callable[[bytes], str | None]
-"""Who a key's owner is, for the log; None for one who may not, or no longer. Without encryption the key is empty."""
+"""Returns a key's owner, for the log; None if not (or no longer) allowed. Without encryption the key is empty."""
 
 
 @dataclass(slots=True, eq=False)
 class _Line:
-    """A connection of libzmq's, by its descriptor, and what is served on it."""
+    """A libzmq connection, by its descriptor, and the stream that it carries."""
 
     peer: bytes | None = None
 
 
 class OperatorDoor:
-    """Listens at `address` for operators and hands each to `server`; to be made, used and closed on a running loop."""
+    """Listens at `address` for operators and hands each to `server`. Create, use and close it on a running loop."""
 
     def __init__(
         self,
@@ -78,11 +78,11 @@ class OperatorDoor:
         strangers_max: int = 32,
         stall_seconds: float = 60.0,
     ) -> None:
-        """The `owner_of` of `curve` is of operators alone."""
+        """The `owner_of` of `curve` knows operators alone."""
         self._server, self._name_of, self._count = server, name_of, count
         self._stall_seconds = stall_seconds
         self._loop = asyncio.get_running_loop()
-        self._streams: dict[bytes, _Stream] = {}  # by routing id, which libzmq makes up for each connection
+        self._streams: dict[bytes, _Stream] = {}  # by routing id, which libzmq assigns to each connection
         self._lines: dict[int, _Line] = {}
         self._notes: deque[tuple[int, bool]] = deque()  # from the doorman's thread
         self._closed = False
@@ -103,20 +103,20 @@ class OperatorDoor:
 
     @property
     def endpoint(self) -> str:
-        """Where it listens."""
+        """The listening address."""
         return self._listener.endpoint
 
     def __len__(self) -> int:
-        """How many operators are connected."""
+        """The number of connected operators."""
         return len(self._streams)
 
     @property
     def came(self) -> tuple[int, int]:
-        """How many connections there are, and how many of them have not been let in."""
+        """The number of incoming connections, and how many of them have not been admitted."""
         return self._listener.connections
 
     def check(self) -> None:
-        """The list of keys has changed: hang up on those who are no longer operators."""
+        """Ends the streams of owners that are no longer operators, after the list of keys has changed."""
         for stream in list(self._streams.values()):
             if self._name_of(stream.key) is None:
                 log.info("hanging up on %s: the key is no longer an operator's", stream.asker)
@@ -128,7 +128,7 @@ class OperatorDoor:
             self._listener.check()
 
     def close(self) -> None:
-        """Hang up on all."""
+        """Ends all streams and stops."""
         if self._closed:
             return
         for stream in list(self._streams.values()):
@@ -141,15 +141,15 @@ class OperatorDoor:
         self._listener.close()
 
     def _counted(self, name: str, labels: tuple[str, ...], amount: int) -> None:
-        """All but that a connection has ended: here that is what clients do."""
+        """Passes on all counts except ended connections, which are normal for clients."""
         if name != "connection_lost":
             self._count(name, labels, amount)
 
-    # -- what streams ask for --------------------------------------------------------------------------------------
+    # -- the streams' output ---------------------------------------------------------------------------------------
 
     def send(self, peer: bytes, head: bytes, body: bytes = b"") -> bool:
-        """Hand a message to ZeroMQ; False if the peer is gone, or has let its queue overflow, which it can't by
-        keeping the rules.
+        """Passes a message to ZeroMQ; returns False if the peer has gone, or its queue has overflowed, which can't
+        happen to a peer that keeps the rules.
         """
         sender = self._listener.socket
         try:
@@ -160,19 +160,19 @@ class OperatorDoor:
         except zmq.ZMQError:
             return False
         finally:
-            self._look_again()  # to send is to look, too, and may have swallowed the edge that told of a message
+            self._look_again()  # a send also polls, and may have swallowed the edge of an incoming message
         return True
 
     def end(self, stream: _Stream) -> None:
-        """Say that nothing more comes, and forget the stream."""
+        """Sends the end of a stream, and forgets it."""
         if self._streams.pop(stream.peer, None) is not None:
             self.send(stream.peer, header(tunnel.END))
             stream.close()
 
-    # -- what comes ------------------------------------------------------------------------------------------------
+    # -- incoming messages -----------------------------------------------------------------------------------------
 
     def _drain(self) -> None:
-        """Take what waits, at most `DRAIN_MAX` messages before the loop gets its turn."""
+        """Handles waiting messages, at most `DRAIN_MAX` before the loop gets its turn."""
         if self._again is not None:
             self._again.cancel()
             self._again = None
@@ -183,7 +183,7 @@ class OperatorDoor:
         self._look_again()
 
     def _receive(self) -> None:
-        """One message: libzmq puts the routing id before it, which was not on the wire."""
+        """Receives one message, behind the routing id that libzmq adds, which was not on the wire."""
         listener = self._listener
         frame = listener.socket.recv(copy=False)
         peer, descriptor, key = frame.bytes, -1, b""
@@ -199,7 +199,7 @@ class OperatorDoor:
             listener.backlog.took(descriptor, len(frame), is_last=not frame.more)
             if len(parts) < PARTS_MAX:
                 parts.append(frame.buffer)
-        self._take_notes()  # whoever had this descriptor before is forgotten before this message is looked at
+        self._take_notes()  # forget the previous connection of this descriptor before handling this message
         try:
             self._take(peer, descriptor, key, parsed(parts))
         except BadMessage as bad:
@@ -219,15 +219,15 @@ class OperatorDoor:
             case tunnel.CREDIT, _Stream():
                 stream.credited(message.number)
             case ((tunnel.DATA | tunnel.CREDIT), None):
-                self._count("dropped", ("late",), 1)  # it was on its way when the stream ended
+                self._count("dropped", ("late",), 1)  # it was in flight when the stream ended
             case _:
                 raise BadMessage("out of order")
 
     def _open(self, peer: bytes, descriptor: int, key: bytes, version: int) -> None:
         line, asker = self._lines.get(descriptor), self._name_of(key)
         if line is None:
-            return  # it has gone since
-        if asker is None:  # taken from the list since the handshake
+            return  # it has ended since
+        if asker is None:  # removed from the list since the handshake
             self.send(peer, header(tunnel.END))
             return
         if version != tunnel.VERSION:
@@ -235,7 +235,7 @@ class OperatorDoor:
             return
         if line.peer is not None and (former := self._streams.get(line.peer)) is not None:
             if _came_before(peer, former.peer):
-                return  # it has gone, too, and its descriptor is another's by now, who was quicker to be heard
+                return  # it has ended, too, and its descriptor already belongs to a newer connection
             self.end(former)
         try:
             plug, client = socket.socketpair()
@@ -254,10 +254,10 @@ class OperatorDoor:
         log.debug("%s connected", asker)
         self._server.adopt(client, asker)
 
-    # -- connections that come and go ------------------------------------------------------------------------------
+    # -- connections that begin and end ----------------------------------------------------------------------------
 
     def _noted(self, descriptor: int, has_come: bool) -> None:
-        """On the doorman's thread."""
+        """Runs on the doorman's thread."""
         self._notes.append((descriptor, has_come))
         if not has_come:
             with contextlib.suppress(RuntimeError):  # the loop is closed
@@ -273,7 +273,7 @@ class OperatorDoor:
                 log.debug("%s disconnected", stream.asker)
                 stream.close()
 
-    # -- care ------------------------------------------------------------------------------------------------------
+    # -- maintenance -----------------------------------------------------------------------------------------------
 
     def _alarm(self) -> None:
         with contextlib.suppress(RuntimeError):
@@ -289,8 +289,8 @@ class OperatorDoor:
             self._again = self._loop.call_soon(self._drain)
 
     def _sweep(self) -> None:
-        """Hang up on who has not taken for long what it asked for. The server's own patience ends where the pair's
-        buffer begins.
+        """Ends streams whose operators have not read their replies for long. The server's own timeout does not see
+        beyond the pair's buffer.
         """
         now = self._loop.time()
         for stream in list(self._streams.values()):
@@ -301,13 +301,13 @@ class OperatorDoor:
 
 
 def _came_before(peer: bytes, other: bytes) -> bool:
-    """Of two routing ids, which libzmq numbers from anywhere on: a zero byte and 32 bits."""
+    """Compares two routing ids, a zero byte and 32 bits, which libzmq numbers from anywhere on."""
     ahead = int.from_bytes(other[1:]) - int.from_bytes(peer[1:])
     return 0 < ahead % ROUTING_IDS < ROUTING_IDS // 2
 
 
 class _Stream:
-    """One operator: our end of the pair, and what is on its way in either direction."""
+    """One operator's stream: our end of the pair, and the bytes in flight in either direction."""
 
     def __init__(
         self,
@@ -320,35 +320,35 @@ class _Stream:
     ) -> None:
         self.peer, self.key, self.asker = peer, key, asker
         self.stuck_since: float | None = None
-        """Since when there is no room to send, in the loop's seconds."""
+        """When the window ran out of room to send, in the loop's seconds."""
         self._door, self._plug, self._loop = door, plug, loop
         self._sending, self._receiving = Sending(), Receiving()
-        self._waiting: deque[tuple[memoryview, int]] = deque()  # what the pair did not take yet, and whole lengths
+        self._waiting: deque[tuple[memoryview, int]] = deque()  # what the pair did not accept yet, and whole lengths
         self._loop.add_reader(plug, self._say)
 
     def take(self, message: Message) -> None:
-        """Bytes for the server. Raises `BadMessage`."""
+        """Takes bytes for the server. Raises `BadMessage`."""
         self._receiving.took(message)
         self._waiting.append((message.body, len(message.body)))
         if len(self._waiting) == 1:
             self._feed()
 
     def credited(self, amount: int) -> None:
-        """The operator has used up so much of what was sent. Raises `BadMessage`."""
+        """Notes that the operator has consumed so many bytes. Raises `BadMessage`."""
         self._sending.credited(amount)
         if self.stuck_since is not None:
             self.stuck_since = None
             self._loop.add_reader(self._plug, self._say)
 
     def close(self) -> None:
-        """To the server this is a client that hangs up. The door has forgotten us."""
+        """Closes the pair: to the server, the client hangs up. The door has already forgotten the stream."""
         self._loop.remove_reader(self._plug)
         self._loop.remove_writer(self._plug)
         self._waiting.clear()
         self._plug.close()
 
     def _feed(self) -> None:
-        """Bytes to the server, as long as it takes some."""
+        """Passes bytes to the server, as long as it accepts some."""
         while self._waiting:
             body, length = self._waiting[0]
             try:
@@ -357,7 +357,7 @@ class _Stream:
                 self._loop.add_writer(self._plug, self._feed)
                 return
             except OSError:
-                # The server listens no more. What it still says is read, and then its end.
+                # The server no longer reads. Its remaining output is read, and then its end.
                 self._waiting.clear()
                 break
             if sent < len(body):
@@ -371,7 +371,7 @@ class _Stream:
         self._loop.remove_writer(self._plug)
 
     def _say(self) -> None:
-        """Bytes from the server, one piece a turn, as far as there is room for them on the way."""
+        """Sends the server's bytes, one piece per turn, as far as the window has room."""
         room = self._sending.room
         if not room:
             self.stuck_since = self._loop.time()
@@ -381,7 +381,7 @@ class _Stream:
             data = self._plug.recv(room)
         except BlockingIOError:
             return
-        except OSError:  # it closed with something of ours unread
+        except OSError:  # it closed with unread bytes of ours
             data = b""
         if not data or not self._door.send(self.peer, self._sending.sent(len(data)), data):
             self._door.end(self)

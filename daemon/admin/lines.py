@@ -1,4 +1,4 @@
-"""Lines of the admin socket: bytes to requests, answers to bytes. See `daemon.admin.server` for the protocol."""
+"""The lines of the admin socket: bytes to requests, replies to bytes. See `daemon.admin.server` for the protocol."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from shoal.api.errors import Usage
 from shoal.api.text import LINES, printable
 
 PLAIN_BYTES_MAX: Final = 4096
-"""Of words that somebody types; to take them apart is quadratic in their length, and this takes a millisecond."""
+"""The limit for typed words; splitting them is quadratic in their length, and takes a millisecond at this one."""
 VALUES_MAX: Final = 8192
-"""Of a request in JSON: so many take a few milliseconds to read and to look over."""
+"""The limit for values in a JSON request; so many take a few milliseconds to parse and check."""
 TEXTS_BYTES_MAX: Final = 128 * 1024
 DIGITS_MAX: Final = 400
 _TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 ID_CHARACTERS_MAX: Final = 64
 Tag = Mapping[str, int | str]
-"""What is put into each line of an answer: the `id` of the request, if it has one."""
+"""Added to each line of a reply: the `id` of the request, if it has one."""
 NO_TAG: Final[Tag] = MappingProxyType({})
 
 
@@ -32,7 +32,7 @@ ID_RULE: Final = f"id should be a whole number below 2^63 or text of at most {ID
 
 
 def tag_of(said: Mapping[str, Any]) -> Tag | None:
-    """The tag for all that is said to this request; None if its id is none that could be given back."""
+    """Returns the tag for all replies to this request; None if its id can't be repeated."""
     match said.get("id"):
         case None:
             return {}
@@ -80,7 +80,7 @@ def json_object(line: bytes) -> Mapping[str, Any]:
 
 
 def _values_in(line: bytes) -> int:
-    """No fewer than there are: each but the first is behind one of these. In a text they mean nothing."""
+    """Returns an upper bound: each value but the first follows one of these marks. Inside texts, marks don't count."""
     count = sum(line.count(mark) for mark in (b",", b"[", b"{"))
     if count <= VALUES_MAX or len(line) > TEXTS_BYTES_MAX:
         return count
@@ -102,12 +102,12 @@ def encoded(answer: Mapping[str, Any]) -> bytes:
 
 
 def _plain(value: object) -> object:
-    """Numbers of numpy as Python's."""
+    """Converts numpy's numbers to Python's."""
     return value.item() if isinstance(value, np.generic) else str(value)
 
 
 def _finite(value: Any) -> Any:
-    """The same with numbers that JSON does not have as text."""
+    """Replaces numbers that JSON lacks by text."""
     if isinstance(value, (float, np.floating)) and not math.isfinite(value):
         return str(float(value))
     if isinstance(value, Mapping):

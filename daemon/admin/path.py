@@ -1,4 +1,4 @@
-"""Putting a unix socket at a path that a dead daemon may have left one at, and a live one may hold."""
+"""Binds a unix socket at a path where a dead daemon may have left one, or a live one may listen."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pathlib import Path
 from typing import Final
 
 PATH_BYTES_MAX: Final = 107
-"""What fits in sockaddr_un beside its final zero (Linux, unix(7))."""
+"""The room for a path in sockaddr_un, without its final zero (Linux, unix(7))."""
 
 
 class SocketTaken(Exception):
-    """The path is held by a daemon that lives, or by something that is no socket."""
+    """A live daemon holds the path, or something that is no socket."""
 
 
 def listen_at(path: Path, mode: int) -> socket.socket:
-    """A listening socket at `path`; what a dead daemon left there is removed, a live one's is not."""
+    """Returns a listening socket at `path`; removes what a dead daemon has left there, but not a live one's socket."""
     if len(os.fsencode(path)) > PATH_BYTES_MAX:
         raise SocketTaken(f"{path}: the path of a unix socket has at most {PATH_BYTES_MAX} bytes: choose a shorter one")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listener.setblocking(False)
         _clear(path)
-        # No one may connect in the moment between bind and chmod.
+        # Nobody may connect between bind and chmod.
         before = os.umask(0o177)
         try:
             listener.bind(str(path))

@@ -1,4 +1,4 @@
-"""Plain words as a command: ``run show pagerank-1``, positional arguments in their order and then ``--name value``."""
+"""Parses plain words as a command: ``run show pagerank-1``, positional arguments in order, then ``--name value``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ YES_OR_NO: Final = {"true": True, "yes": True, "on": True, "false": False, "no":
 
 
 def split(line: str, known: Mapping[str, object]) -> tuple[str, list[str]]:
-    """Returns the name of the command at the start of a line (the longest that fits), and the words after it."""
+    """Returns the name of the command at the start of a line (the longest that matches), and the words after it."""
     try:
         words = shlex.split(line)
     except ValueError as error:
@@ -34,14 +34,14 @@ def split(line: str, known: Mapping[str, object]) -> tuple[str, list[str]]:
         given = " ".join(words[:2])
         near = difflib.get_close_matches(given, kin, n=1)
         raise Usage(f"{words[0]} what? " + (f"did you mean '{near[0]}'?" if near else f"there is {', '.join(kin)}"))
-    # Quotes the first word alone unless two words are nearer to a command of two.
+    # Suggests for the first word alone unless two words are nearer to a command of two.
     near = difflib.get_close_matches(" ".join(words[:2]), list(known), n=1)
     hint = f"; did you mean '{near[0]}'?" if near else nearest(words[0], known)
     raise Usage(f"there is no command {shown(words[0])}{hint}; `help` lists them")
 
 
 def read(contract: Contract, words: Sequence[str]) -> Command[Any]:
-    """Returns the command with the arguments that plain words give. Raises `Usage`."""
+    """Returns the command with the arguments in plain words. Raises `Usage`."""
     known = {argument.name: argument for argument in contract.arguments}
     given: dict[str, Any] = {}
     rest = iter(words)
@@ -68,7 +68,7 @@ def read(contract: Contract, words: Sequence[str]) -> Command[Any]:
 
 
 def _value(argument: Argument, word: str) -> Any:
-    """Returns what a word stands for."""
+    """Returns the value of a word."""
     try:
         match argument.kind:
             case "int":

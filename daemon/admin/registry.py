@@ -1,12 +1,11 @@
 """The handlers of the admin socket's commands.
 
-`shoal.api.commands` declares the names and arguments of commands; this registry binds each command to one handler. A
-command without a handler is refused, and ``help`` omits it.
+`shoal.api.commands` declares the names and arguments of commands; this registry binds each command to one handler. It
+refuses a command without a handler, and ``help`` omits it.
 
-Most commands read the agreed registry, and reads are linearizable: the shard first catches up. Without a majority it
-answers from its own state, because operators need an answer just then; for an unknown name it adds that it may not know
-the newest state.
-What a shard says of itself never waits for others.
+Most commands read the replicated state, and reads are linearizable: the shard first catches up. Without a majority it
+answers from its own state, because operators need an answer just then; the error for an unknown name then adds that
+this shard may not know the newest state. Commands about the shard itself never wait for others.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from shoal.api.errors import Refused, UnknownName, Usage
 from shoal.api.values import shown
 
 CatchUp = Callable[[], Awaitable[bool]]
-"""Have this shard know all that was agreed upon by now; False if there is no majority to vouch for that."""
+"""Brings this shard up to date with all that is decided by now; returns False without a majority."""
 
 
 async def nothing_to_catch_up_with() -> bool:
-    """For whoever has never heard of anything that others may know."""
+    """Does nothing, for a shard that has no log."""
     return True
 
 
@@ -53,7 +52,7 @@ class Registry:
         assert not missing, f"commands without a handler: {', '.join(missing)}"
 
     def find(self, name: str) -> Contract:
-        """Returns the command of that name. Raises `Usage` with the nearest name, or `Refused` if nobody answers it."""
+        """Returns the command of that name. Raises `Usage` with the nearest name, or `Refused` if it has no handler."""
         if name not in self.contracts:
             raise Usage(f"there is no command {shown(name)}{nearest(name, self.contracts)}; `help` lists them")
         if name not in self._answers:

@@ -1,7 +1,7 @@
 """Results of commands as text for people: pure functions from a result to a page.
 
-The daemon answers plain words with these, and shoalctl prints the same, so a table looks alike wherever it is read. A
-result may lack any field (another version sent it): what is not there is shown as "-", never as a traceback.
+The daemon answers plain words with these, and shoalctl prints the same, so a table looks alike everywhere. A result may
+lack any field (another version sent it): a missing one is shown as "-", never as a traceback.
 
 >>> print(render("log-level", {"level": "debug"}))
 level  debug
@@ -19,7 +19,7 @@ from daemon.admin.pages.page import Page, Result, drawn, facts, grid, listing, r
 
 
 def render(command: str, result: Result, page: Page | None = None) -> str:
-    """The result of `command` for a person, without a final newline."""
+    """Renders the result of `command` for people, without a final newline."""
     chosen = RENDERERS.get(command, _anything)
     return chosen(result, page if page is not None else Page()).rstrip()
 
@@ -41,7 +41,7 @@ def _text(result: Result, page: Page) -> str:
 
 
 def _anything(result: Result, page: Page) -> str:
-    """A result that has no page of its own: what is single, and then each list of objects as a table."""
+    """Renders a result without a page of its own: single values, then each list of objects as a table."""
     single = {key: value for key, value in result.items() if not rows_of({key: value}, key)}
     parts: list[Table | str] = (
         [facts((key.replace("_", " "), value) for key, value in single.items())] if single else []

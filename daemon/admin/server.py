@@ -1,30 +1,30 @@
-"""The admin socket: how operators, shoalctl and programs talk to the daemon on their own machine.
+"""The admin socket: operators, shoalctl and programs talk to the daemon on their own machine through it.
 
 A unix stream socket, guarded by its file mode. A request is one line; a connection carries any number, one after the
-other. Two dresses:
+other, in two formats:
 
     {"command": "run show", "args": {"run": "pagerank-1"}}      JSON, answered by one line of JSON
     run show pagerank-1                                         plain words, answered by a table and an empty line
 
-A JSON request may have an ``"id"``, a number or a short text: every line that is said to it has the same one, so that
-a client can tell the answer to its question from another.
+A JSON request may have an ``"id"``, a number or a short text: every line of the reply repeats it, so that a client can
+match replies with requests.
 
 A JSON request with ``"frames": [1024, 77]`` is followed by that many raw bytes, and so is a reply; ``"stream": true``
-asks for lines ``{"event": {...}}`` before the reply. An error is a line
-``{"ok": false, "error": {"kind": "refused", "message": "..."}}``, its kind one of refused, failed and usage; beside it
-``"what"``, the class of `shoal.api.errors` that says the same, where there is one. JSON has no infinity: such numbers
+requests lines ``{"event": {...}}`` before the reply. An error is a line
+``{"ok": false, "error": {"kind": "refused", "message": "..."}}``, with the kind refused, failed or usage, and with
+``"what"``, the matching class of `shoal.api.errors`, if there is one. JSON has no infinity: such numbers
 travel as the strings "inf", "-inf" and "nan".
 
-A diagnosis tool that hangs with what it diagnoses is none. So each connection is a task of its own on the control loop;
-lines, frames, connections and bytes in flight have limits; a full house closes a connection of whoever has most, the
-one that has been idle longest; a client that goes away cancels what it had asked for; one that stops reading or sending
-in the middle of something is closed after `stall_ns`.
+A diagnostic tool is useless if it hangs with what it diagnoses. So each connection is a task of its own on the control
+loop, and lines, frames, connections and bytes in flight have limits. When all places are taken, the longest idle
+connection of the client with the most is closed. A client that disconnects cancels its request; one that stops reading
+or sending half-way is closed after `stall_ns`.
 
-The bytes go straight between the socket and their buffers (`loop.sock_recv_into`, `sock_sendall`): a graph of hundreds
-of megabytes is copied by the kernel and by nobody else.
+The bytes go straight between the socket and their buffers (`loop.sock_recv_into`, `sock_sendall`): only the kernel
+copies a graph of hundreds of megabytes.
 
-Operators on other machines come by `daemon.admin.endpoint`, which hands over a socket for each (`adopt`): to this file
-they are clients like all others. Who asked for what changes something stands in the log.
+Operators on other machines come through `daemon.admin.endpoint`, which hands over a socket for each (`adopt`): this
+module serves them like all other clients. The log names the client of every command that changes something.
 """
 
 from __future__ import annotations
@@ -60,21 +60,21 @@ log = logging.getLogger("shoal.admin")
 
 HEAR_OUT_SECONDS: Final = 2.0
 CLOSE_SECONDS: Final = 5.0
-"""For handlers to take back what they were about to do; those that wait for longer are left."""
+"""For handlers to undo what they had begun; slower ones are abandoned."""
 RECEIVE_BYTES: Final = 64 * 1024
 YIELD_BYTES: Final = 1024 * 1024
-"""A transfer lets the rest of the loop run after this much, however fast the other side is."""
+"""A transfer yields to the loop after this much, however fast the other side is."""
 CREDENTIALS: Final = struct.Struct("=iII")
 """struct ucred: process, user and group (unix(7), SO_PEERCRED)."""
 
 
 class _Gone(Exception):
-    """The client hung up, or has to be hung up on; the connection ends without another word."""
+    """The client hung up, or has to be hung up on; the connection ends without another message."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdminLimits:
-    """What one client, and all together, may make the daemon hold."""
+    """Limits on what one client, and all together, may make the daemon hold."""
 
     line_bytes_max: int = 1024 * 1024
     frames_max: int = 4096
@@ -85,14 +85,14 @@ class AdminLimits:
 
 @dataclass(slots=True, eq=False)
 class _Connection:
-    """One client: its socket, who it is, what was read ahead, and since when it has been idle (None while it is
+    """One client: its socket, its identity, the bytes read ahead, and since when it has been idle (None while it is
     served).
     """
 
     socket: socket.socket
     asker: str
     origin: int | str
-    """The process at the other end, or else the asker."""
+    """The process at the other end, or else the client's name."""
     idle_since: float | None = None
     ahead: bytearray = field(default_factory=bytearray)
     task: asyncio.Task[None] | None = None
@@ -104,7 +104,7 @@ Observe = Callable[[str, str], None]
 class AdminServer:
     """Serves a registry of commands on a unix socket, in the running loop.
 
-    `observe(command, outcome)` is told of every request; outcome is ok, refused, failed, usage or gone.
+    Calls `observe(command, outcome)` for every request; the outcome is ok, refused, failed, usage or gone.
     """
 
     def __init__(
@@ -127,14 +127,14 @@ class AdminServer:
         self._bytes_in_flight = 0
 
     async def start(self) -> None:
-        """Bind and serve. `SocketTaken` when a live daemon has the path."""
+        """Binds and serves. Raises `SocketTaken` if a live daemon has the path."""
         listener = listen_at(self._path, self._mode)
         self._inode = self._path.stat().st_ino
         self._acceptor = Acceptor("admin socket", lambda client, _: self.adopt(client, _user_of(client)), log)
         self._acceptor.listen(listener)
 
     async def close(self) -> None:
-        """Hang up on everyone and remove the socket, unless another daemon has put its own there."""
+        """Hangs up on all clients and removes the socket, unless another daemon has put its own there."""
         tasks = [c.task for c in self._connections if c.task is not None]
         for task in tasks:
             task.cancel()
@@ -149,13 +149,14 @@ class AdminServer:
                     self._path.unlink()
 
     def __len__(self) -> int:
-        """How many clients are connected."""
+        """The number of connected clients."""
         return len(self._connections)
 
     def adopt(self, client: socket.socket, asker: str) -> bool:
-        """Serve a client on a socket that does not block; `asker` is who it is, for the log. The socket is ours now.
+        """Serves a client on a non-blocking socket, which the server then owns; `asker` identifies the client in the
+        log.
 
-        False if there was no place: then another lost his, or this one is told so.
+        Returns False if no place was free: then another client has lost its place, or this one is refused.
         """
         was_free = len(self._connections) < self._limits.connections_max
         if not was_free and not self._made_room():
@@ -164,11 +165,11 @@ class AdminServer:
         connection = _Connection(client, asker, _process_of(client) or asker, asyncio.get_running_loop().time())
         self._connections.add(connection)
         connection.task = asyncio.create_task(self._serve(connection), name="admin client")
-        connection.task.add_done_callback(lambda _: client.close())  # one that is cancelled before it began, too
+        connection.task.add_done_callback(lambda _: client.close())  # also if it is cancelled before it begins
         return was_free
 
     def _made_room(self) -> bool:
-        """Whether somebody was idle: of those with the most connections who has been so longest is hung up on."""
+        """Frees a place if any client is idle: hangs up on the longest idle of those with the most connections."""
         idle = [c for c in self._connections if c.idle_since is not None]
         if not idle:
             return False
@@ -186,7 +187,7 @@ class AdminServer:
                 if line.strip():
                     await self._answer(connection, line)
                 connection.idle_since = asyncio.get_running_loop().time()
-                await asyncio.sleep(0)  # nor does a client that has sent more lines than it waits answers for
+                await asyncio.sleep(0)  # handling a pipelined line does not yield by itself either
         except (_Gone, ConnectionError, TimeoutError):
             pass
         finally:
@@ -194,7 +195,7 @@ class AdminServer:
             connection.socket.close()
 
     async def _line(self, connection: _Connection) -> bytes | None:
-        """The next line without its end, or None when the client is through."""
+        """Returns the next line without its end, or None when the client is done."""
         loop = asyncio.get_running_loop()
         ahead = connection.ahead
         searched = 0
@@ -241,7 +242,7 @@ class AdminServer:
             outcome = "gone"
             raise
         except Exception as error:
-            # A handler's own bug: the operator gets a sentence, the log the traceback, the daemon goes on.
+            # A handler's own bug: the operator gets a sentence, the log the traceback, and the daemon goes on.
             outcome = "failed"
             log.exception("admin command %s failed", name)
             await self._send(connection, speak("failed", f"{name}: {type(error).__name__}: {error}", "", tag))
@@ -266,14 +267,14 @@ class AdminServer:
         try:
             command = self._checked(said, bool(lengths))
         except ShoalError:
-            # What was announced still has to be read, or it would be taken for further lines.
+            # The announced frames still have to be read, or they would be taken for further lines.
             await self._skip(connection, total)
             raise
         frames = await self._receive(connection, lengths)
         return command, Exchange(frames, self._emitter(connection, said, tag))
 
     def _checked(self, said: Mapping[str, Any], with_frames: bool) -> Command[Any]:
-        """The command, as far as it can be checked before its frames are read."""
+        """Returns the command, checked as far as possible before its frames are read."""
         if tag_of(said) is None:
             raise Usage(ID_RULE)
         name, args = said.get("command"), said.get("args") or {}
@@ -301,7 +302,7 @@ class AdminServer:
     async def _attended(
         self, connection: _Connection, command: Command[Any], exchange: Exchange
     ) -> Framed[Mapping[str, Any]]:
-        """The handler's answer; a client that hangs up meanwhile cancels it."""
+        """Returns the handler's reply; cancels the handler if the client hangs up meanwhile."""
         name = command.contract.name
         held = sum(frame.nbytes for frame in exchange.frames)
         self._bytes_in_flight += held
@@ -318,7 +319,7 @@ class AdminServer:
         except StoreFailed as error:
             raise Failed(f"{name}: {error}") from error
         except (ConnectionError, TimeoutError) as error:
-            # The handler's own, from somewhere else: this client is still there.
+            # The handler's own error, from another connection: this client is still there.
             raise Failed(f"{name}: {type(error).__name__}: {error}") from error
         finally:
             gone.stop()
@@ -331,7 +332,7 @@ class AdminServer:
         self._bytes_in_flight += total
         try:
             for length in lengths:
-                # numpy's memory is not zeroed first, and is not touched before the bytes arrive.
+                # numpy's memory is not zeroed first, nor touched before the bytes arrive.
                 frame = np.empty(length, dtype=np.uint8).data.cast("B")
                 await self._fill(connection, frame)
                 frames.append(frame)
@@ -383,27 +384,27 @@ class AdminServer:
     async def _refuse_and_hang_up(
         self, connection: _Connection, message: str, kind: str = "refused", tag: Tag = NO_TAG
     ) -> None:
-        """For what leaves no way to tell where the next line begins."""
+        """For errors after which the beginning of the next line is unknown."""
         self._observe("?", kind)
         await self._send(connection, json_error(kind, message, tag=tag))
         with contextlib.suppress(TimeoutError, OSError):
-            # A socket that is closed with words unread resets the connection, and our answer goes with it.
+            # Closing a socket with unread bytes resets the connection, and loses our answer.
             connection.socket.shutdown(socket.SHUT_WR)
             await asyncio.wait_for(self._hear_out(connection), HEAR_OUT_SECONDS)
         raise _Gone
 
     async def _hear_out(self, connection: _Connection) -> None:
         while await asyncio.get_running_loop().sock_recv(connection.socket, RECEIVE_BYTES):
-            await asyncio.sleep(0)  # or one that never stops would keep the loop to itself, and its own end away
+            await asyncio.sleep(0)  # otherwise a client that never stops would block the loop, and its own timeout
 
 
 class _Hangup:
-    """Watches a socket while its request is worked on, and cancels the work when the other side has closed.
+    """Watches a socket while its request is being handled, and cancels that when the other side has closed.
 
-    Readable means three things: more lines (they wait their turn), a half-close (``echo status | socat`` does that and
-    still wants its answer) and a hangup. Only the last one cancels. After either of the others the descriptor would
-    stay readable and spin the loop; then it is watched through an epoll of its own, which is asked for no event at all
-    and so is readable only at a hangup (epoll_ctl(2): that one is always reported).
+    Readable means three things: more lines (they wait), a half-close (``echo status | socat`` does that and still wants
+    its answer) or a hangup. Only the last one cancels. After either of the others the descriptor would stay readable
+    and spin the loop; then it is watched through an epoll of its own, which is registered for no event at all and so is
+    readable only at a hangup (epoll_ctl(2): that one is always reported).
     """
 
     def __init__(self, client: socket.socket, work: asyncio.Future[Any]) -> None:
@@ -421,7 +422,7 @@ class _Hangup:
             self._hung_up()
             return
         self._loop.remove_reader(self._client)
-        with contextlib.suppress(OSError):  # no descriptor left: then what comes to an end tells
+        with contextlib.suppress(OSError):  # no descriptor left: then the end of the request shows it
             self._hangups = select.epoll()
             self._hangups.register(self._client, 0)
             self._loop.add_reader(self._hangups, self._hung_up)
@@ -432,7 +433,7 @@ class _Hangup:
         self.stop()
 
     def stop(self) -> None:
-        """Watch no more; twice does nothing."""
+        """Stops watching. Idempotent."""
         if self._client.fileno() >= 0:
             self._loop.remove_reader(self._client)
         if self._hangups is not None:
@@ -442,14 +443,14 @@ class _Hangup:
 
 
 def _page(name: str, reply: Mapping[str, Any]) -> bytes:
-    """Draws a reply for a person; only then is `rich` imported, which takes 3 MiB."""
+    """Renders a reply for people; only then is `rich` imported, which takes 3 MiB."""
     from daemon.admin.render import render
 
     return f"{encodable(render(name, reply)).rstrip()}\n\n".encode()
 
 
 def _credentials(client: socket.socket) -> tuple[int, int, int]:
-    """Process, user and group at the other end of a unix socket."""
+    """Returns process, user and group at the other end of a unix socket."""
     process, user, group = CREDENTIALS.unpack(
         client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
     )
@@ -457,13 +458,13 @@ def _credentials(client: socket.socket) -> tuple[int, int, int]:
 
 
 def _user_of(client: socket.socket) -> str:
-    """Who is at the other end of a unix socket, as the kernel has it."""
+    """Returns the user at the other end of a unix socket, according to the kernel."""
     _, user, _ = _credentials(client)
     return f"user {user}"
 
 
 def _process_of(client: socket.socket) -> int:
-    """Which process is at the other end, 0 if it is not known; our own stands for an operator far away."""
+    """Returns the process at the other end; 0 if unknown or our own, which stands for a remote operator."""
     try:
         process, _, _ = _credentials(client)
     except OSError:

@@ -1,1 +1,1 @@
-"""Pages for people, by what they are of. `page` is what they are made of; `admin/render` picks one for a command."""
+"""Pages for people, by topic. `page` has their building blocks; `admin/render` picks one for a command."""

@@ -1,4 +1,4 @@
-"""The cluster as it looks: its state, its view and ring, and who is where."""
+"""Pages about the cluster: its state, its view and ring, and its members."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from daemon.admin.pages.page import (
 
 
 def status(result: Result, page: Page) -> str:
-    """What a shard says of itself."""
+    """A shard's own state."""
     members = map_of(result, "members")
     runs = map_of(result, "runs")
     return drawn(
@@ -63,12 +63,12 @@ def _founded(result: Result) -> Any:
 
 
 def _not_ready(result: Result) -> list[tuple[str, Any]]:
-    """Why a shard that belongs to a cluster does not serve."""
+    """Why a shard that belongs to a cluster is not ready."""
     return [("not ready", result["ready_detail"])] if result.get("ready") is False else []
 
 
 def _other_clusters(result: Result) -> list[str]:
-    """Who speaks to this shard from another cluster, one a line."""
+    """Members of other clusters that send messages to this shard, one per line."""
     return [
         f"{row.get('name', '-')!r} at {row.get('address') or 'an unknown address'} belongs to another cluster, founded"
         f" as {row.get('cluster', '-')}: {count(row.get('messages'))} messages, the last"
@@ -78,7 +78,7 @@ def _other_clusters(result: Result) -> list[str]:
 
 
 def members(result: Result, page: Page) -> str:
-    """Who is known, and who is heard of that belongs elsewhere."""
+    """The known members, and senders that belong to another cluster."""
     columns = ("name", "generation", "state", "incarnation", "in_view", "control", "ticks", "version", "tags")
     others = _other_clusters(result)
     rows = [
@@ -90,12 +90,12 @@ def members(result: Result, page: Page) -> str:
 
 
 def _without_version(tags: Mapping[str, Any]) -> dict[str, Any]:
-    """It has a column of its own."""
+    """The tags without the version, which has a column of its own."""
     return {name: value for name, value in tags.items() if name != "version"}
 
 
 def _versions(result: Result) -> list[tuple[str, Any]]:
-    """Which members run which version, one a line, if they differ."""
+    """The members of each version, one version per line, if they differ."""
     rows = rows_of(result, "versions")
     if len(rows) < 2:
         return []
@@ -103,7 +103,7 @@ def _versions(result: Result) -> list[tuple[str, Any]]:
 
 
 def _version_held(result: Result) -> list[tuple[str, Any]]:
-    """Who keeps the cluster version down, one a line."""
+    """The shards that hold the cluster version down, one per line."""
     return [
         (
             "version held",
@@ -128,7 +128,7 @@ def _majority(result: Result) -> list[tuple[str, Any]]:
 
 
 def _halted(result: Result) -> list[tuple[str, Any]]:
-    """Graphs that lack partitions, one a line: whose disks have to come back."""
+    """Graphs that lack partitions, one per line, with the shards whose disks have to return."""
     return [
         (
             "halted",
@@ -140,7 +140,7 @@ def _halted(result: Result) -> list[tuple[str, Any]]:
 
 
 def _held_back(result: Result) -> list[tuple[str, Any]]:
-    """Members that come and go, one a line."""
+    """Flapping members, one per line."""
     return [
         (
             "held back",
@@ -169,7 +169,7 @@ def _disk(result: Result) -> list[tuple[str, Any]]:
 
 
 def _partitions(numbers: Any) -> str:
-    """Partitions by number, neighbours as a range.
+    """Partitions by number, consecutive ones as a range.
 
     >>> _partitions([3, 4, 5, 9]), _partitions([7]), _partitions(None)
     ('partitions 3-5, 9', 'partition 7', 'its partitions')
@@ -187,7 +187,7 @@ def _partitions(numbers: Any) -> str:
 
 
 def view(result: Result, page: Page) -> str:
-    """Who is in it, and how many partitions each computes."""
+    """The members of the view, and the number of partitions that each computes."""
     placement = map_of(result, "placement")
     head = facts(
         [("epoch", result.get("epoch")), ("leader", result.get("leader")), ("partitions", result.get("partitions"))]
@@ -201,14 +201,14 @@ def view(result: Result, page: Page) -> str:
 
 
 def ring(result: Result, page: Page) -> str:
-    """Who holds each partition."""
+    """The holders of each partition."""
     head = facts([("virtual nodes", result.get("virtual_nodes"))])
     rows = [(row.get("partition"), row.get("primary"), row.get("replicas")) for row in rows_of(result, "partitions")]
     return drawn(page, head, "", grid(["partition", "primary", "replicas"], rows, ["partition"]))
 
 
 def barrier(result: Result, page: Page) -> str:
-    """Who has reached it in each run, who is missing, and what they do."""
+    """For each run, the shards that have reached the barrier, those that are missing, and what they are doing."""
     parts: list[Table | str] = []
     for run in rows_of(result, "runs"):
         missing, doing = run.get("missing") or [], map_of(run, "doing")
@@ -223,7 +223,7 @@ def barrier(result: Result, page: Page) -> str:
 
 
 def backup(result: Result, page: Page) -> str:
-    """What is in a backup, and where."""
+    """A backup's content and location."""
     head = facts(
         [
             ("folder", f"{result.get('dir', '-')} on the machine of {result.get('shard', '-')}"),
@@ -243,7 +243,7 @@ def backup(result: Result, page: Page) -> str:
 
 
 def handed_over(result: Result, page: Page) -> str:
-    """A shard that was drained, or has left, and what others have taken over."""
+    """A shard that has drained or left, and what others have taken over."""
     return drawn(
         page,
         facts(

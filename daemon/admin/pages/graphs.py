@@ -1,4 +1,4 @@
-"""Graphs, and what a shard holds of them."""
+"""Pages about graphs, and each shard's part of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from daemon.admin.pages.page import (
 
 
 def loaded(result: Result, page: Page) -> str:
-    """One that has just come."""
+    """A graph that was just loaded."""
     numbers = [
         (key.replace("_", " "), count(result.get(key))) for key in ("nodes", "edges", "partitions", "cross_edges")
     ]
@@ -25,7 +25,7 @@ def loaded(result: Result, page: Page) -> str:
 
 
 def graph(result: Result, page: Page) -> str:
-    """One, and what each shard holds of it."""
+    """A graph, and each shard's part of it."""
     head = facts(
         [
             ("graph", result.get("graph")),

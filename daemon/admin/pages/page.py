@@ -1,4 +1,4 @@
-"""What all pages are made of: tables, pairs and cells, bounded in width and plain off a terminal."""
+"""The building blocks of all pages: tables, pairs and cells, bounded in width and plain off a terminal."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ STATE_STYLES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What is written on: how wide, and whether in colour."""
+    """The output: its width, and whether it has colours."""
 
     width: int = 100
     colour: bool = False
 
 
 def drawn(page: Page, *parts: Table | str) -> str:
-    """The parts below each other, as they look at that width."""
+    """Renders the parts below each other at the page's width."""
     file = io.StringIO()
     console = Console(
         file=file,
@@ -64,7 +64,7 @@ def drawn(page: Page, *parts: Table | str) -> str:
 
 
 def cell(value: Any) -> Text:
-    """One value: absent ones as a dash, states in their colours."""
+    """Renders one value: missing ones as a dash, states in their colours."""
     if value is None or value == "":
         return Text("-")
     if isinstance(value, bool):
@@ -75,13 +75,13 @@ def cell(value: Any) -> Text:
         return Text(printable(", ".join(str(item) for item in value)) or "-")
     if isinstance(value, Mapping):
         return Text(printable(" ".join(f"{key}={inner}" for key, inner in value.items())) or "-")
-    # Control characters in a name would move the cursor of whoever reads it.
+    # Control characters in a name would move the reader's cursor.
     text = printable(str(value))
     return Text(text, style=STATE_STYLES.get(text, ""))
 
 
 def grid(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> Table:
-    """Rows below the names of their columns; those in `right` are numbers."""
+    """Builds a table with column titles; the columns in `right` hold numbers."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 0))
     for column in columns:
         table.add_column(printable(column).upper(), justify="right" if column in right else "left", overflow="fold")
@@ -91,7 +91,7 @@ def grid(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[
 
 
 def facts(pairs: Iterable[tuple[str, Any]]) -> Table:
-    """Names and their values, one a line."""
+    """Builds a table of names and values, one pair per line."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -101,7 +101,7 @@ def facts(pairs: Iterable[tuple[str, Any]]) -> Table:
 
 
 def listing(key: str, columns: Sequence[str], right: Sequence[str] = ()) -> Callable[[Result, Page], str]:
-    """A renderer of `result[key]`, a list of objects, with the given fields as columns."""
+    """Returns a renderer of `result[key]`, a list of objects, with the given fields as columns."""
 
     def draw(result: Result, page: Page) -> str:
         rows = rows_of(result, key)
@@ -115,19 +115,19 @@ def listing(key: str, columns: Sequence[str], right: Sequence[str] = ()) -> Call
 
 
 def rows_of(result: Result, key: str) -> list[Mapping[str, Any]]:
-    """The objects of a list that may be missing."""
+    """Returns the objects of a list that may be missing."""
     found = result.get(key)
     return [row for row in found if isinstance(row, Mapping)] if isinstance(found, (list, tuple)) else []
 
 
 def map_of(result: Result, key: str) -> Mapping[str, Any]:
-    """An object that may be missing."""
+    """Returns an object that may be missing."""
     found = result.get(key)
     return found if isinstance(found, Mapping) else {}
 
 
 def duration(seconds: Any) -> str:
-    """Seconds as a person says them.
+    """Formats seconds for people.
 
     >>> duration(0.0123), duration(75), duration(90061)
     ('12.3 ms', '1m 15s', '1d 1h')
@@ -145,10 +145,10 @@ def duration(seconds: Any) -> str:
 
 
 def count(value: Any) -> str:
-    """A number with its thousands apart."""
+    """Formats a number with thousands separators."""
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else "-"
 
 
 def exact(value: Any) -> Any:
-    """A float with all its digits: two shards' answers are compared by eye as well."""
+    """Formats a float with all its digits: people also compare two shards' answers by eye."""
     return repr(value) if isinstance(value, float) else value

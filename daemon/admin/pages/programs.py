@@ -1,4 +1,4 @@
-"""Programs: all there are, and one in full."""
+"""Pages about programs: the list, and one in full."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DIGITS_SHOWN: Final = 12
 
 
 def listed(result: Result, page: Page) -> str:
-    """All that can be run."""
+    """All programs that can be run."""
     rows = [
         (
             program.get("name"),
@@ -37,13 +37,13 @@ def listed(result: Result, page: Page) -> str:
 
 
 def _given(param: Result) -> str:
-    """A parameter as it would be given; one without a default by its name."""
+    """A parameter with its default as it would be given, or only its name."""
     name, default = param.get("name", "-"), param.get("default")
     return str(name) if default is None else f"{name}={default}"
 
 
 def program(result: Result, page: Page) -> str:
-    """One in full."""
+    """One program in full."""
     shown = ("program", "name", "state", "summary", "origin", "digest", "replaced", "phases", "columns")
     parts: list[Table | str] = [facts((key, result[key]) for key in shown if result.get(key) is not None)]
     if params := rows_of(result, "params"):

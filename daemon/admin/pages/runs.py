@@ -1,4 +1,4 @@
-"""Runs, and what is read of them."""
+"""Pages about runs and their results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from shoal.api.text import printable
 
 
 def runs(result: Result, page: Page) -> str:
-    """All of them, and of those that are queued their places."""
+    """All runs; queued ones with their place in the queue."""
     columns = ["run", "program", "graph", "state", "tick", "ticks"]
     rows = [
         [_state(row) if column == "state" else row.get(column) for column in columns] for row in rows_of(result, "runs")
@@ -37,7 +37,7 @@ def _state(run: Result) -> Any:
 
 
 def run(result: Result, page: Page) -> str:
-    """One, and where each shard is in it."""
+    """One run, and each shard's position in it."""
     pairs: list[tuple[str, Any]] = [
         ("run", result.get("run")),
         ("state", _state(result)),
@@ -68,7 +68,7 @@ def run(result: Result, page: Page) -> str:
 
 
 def _tick(tick: Result) -> str:
-    """What one tick has cost: of each phase, what it took the shard that it took longest."""
+    """The cost of one tick: for each phase, the time of the slowest shard."""
     slowest = [
         f"{phase} {duration(max((took for took in seconds.values() if isinstance(took, (int, float))), default=None))}"
         for phase, seconds in map_of(tick, "phases").items()
@@ -79,7 +79,7 @@ def _tick(tick: Result) -> str:
 
 
 def step(result: Result, page: Page) -> str:
-    """One tick of a paced run, and what each shard computed in it."""
+    """One tick of a paced run, with each shard's times."""
     phases = {phase: each for phase, each in map_of(result, "phases").items() if isinstance(each, Mapping)}
     crossed = ("bytes between shards", count(result.get("cross_bytes")))
     head = facts([("run", result.get("run")), ("tick", result.get("tick")), crossed])
@@ -97,21 +97,21 @@ def result(result: Result, page: Page) -> str:
 
 
 def ticks(result: Result, page: Page) -> str:
-    """At which ticks it can be read."""
+    """The ticks at which a run can be read."""
     ticks = ", ".join(str(tick) for tick in result.get("ticks") or ()) or "none"
     name, state, tick = (result.get(key, "-") for key in ("run", "state", "tick"))
     return drawn(page, facts([("run", name), ("state", state), ("tick", tick), ("can be read at", ticks)]))
 
 
 def rows(result: Result, page: Page) -> str:
-    """The values themselves follow as buffers, which are for programs."""
+    """A summary: the values themselves follow as buffers, which are for programs."""
     rows = f"{count(result.get('count'))} of {count(result.get('total'))}"
     pairs = [("run", result.get("run")), ("tick", result.get("tick")), ("rows", rows)]
     return drawn(page, facts([*pairs, ("columns", ", ".join(map_of(result, "columns")))]))
 
 
 def table(result: Result, page: Page) -> str:
-    """Rows as shoalctl has put them together; the daemon's own answer has them as buffers, for programs."""
+    """Rows that shoalctl has collected; the daemon's own reply has them as buffers, for programs."""
     rows = rows_of(result, "rows")
     name, digest = result.get("table", "-"), result.get("digest", "-")
     if not rows:
