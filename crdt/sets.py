@@ -7,7 +7,7 @@ Intuition. Each add is a dot, (replica, n). An element is present while it has a
 all dots it has ever seen, which compacts to one number per replica. A dot that is in the context but has no element was
 removed, so a removed element needs no other record.
 
-    mine    {x: a1}   seen a1         A merge keeps a dot that both bear, or that one bears and the other has not seen:
+    mine    {x: a1}   seen a1         A merge keeps a dot that both have, or that one has and the other has not seen:
     theirs  {}        seen a1, b1     a1 goes (they saw it and dropped it).
 
 Sources. Bieniusa, Zawirski, Preguiça, Shapiro, Baquero, Balegas, Duarte: "An optimized conflict-free replicated set"

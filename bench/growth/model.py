@@ -4,11 +4,11 @@ The lockstep itself is real (`TickMachine`, one message per peer and phase), as 
 ring) and the number of values that each shard sends to each other (counted from the graph's edges). The rest is a
 model:
 
-- a shard computes its in-edges at so many nanoseconds each;
-- a message costs its sender and its receiver processor time, one message after the other, and a byte so much on either
-  side (encryption, copying);
+- a shard needs a fixed time per in-edge;
+- a message costs its sender and its receiver processor time, one message after the other, plus a fixed time per byte on
+  either side (encryption, copying);
 - a network card sends and receives one byte after the other, at its bandwidth; a switch between them is never full;
-- each message is under way for the latency. Nothing is lost.
+- each message takes the latency. Nothing is lost.
 
 So in the model every shard has its own machine.
 """

@@ -12,15 +12,15 @@ The rules, the same for all:
 - A process loads one graph for one algorithm, runs it some times, and ends. `load_seconds` is from the Parquet file to
   the form in which the rival runs that algorithm; the start of an interpreter, a JVM or a cluster is in no figure.
 - `seconds` is the median of the runs, until the result is in the rival's own memory and in the rival's own form.
-- `cpu_seconds` is the median of the processor time that went into a run, of all processes and threads, and
-  `load_cpu_seconds` what went into loading: on a shared machine they say more than the clock.
-- `peak_mib` is what the process and its descendants had resident at most, summed; the interpreter and all that it
-  imports are in it.
-- PageRank: exactly as many iterations as asked for, damping 0.85, the mass of dangling nodes spread over all. WCC: on
-  the undirected view. BFS and SSSP: from one source along the edges' direction. CDLP: synchronous, as many iterations
-  as asked for, a neighbour in both directions counts twice, the least of the most frequent labels wins. LCC: neighbours
-  in either direction, directed edges between them. These are the definitions of LDBC Graphalytics (specification 1.0,
-  section 2.3). Where a rival does something near that instead, `note` says what, and `exact` is false.
+- `cpu_seconds` is the median processor time of a run, over all processes and threads, and `load_cpu_seconds` that of
+  loading: on a shared machine they say more than the clock.
+- `peak_mib` is the peak resident memory of the process and its descendants, summed, including the interpreter and
+  all its imports.
+- PageRank: exactly the requested number of iterations, damping 0.85, the mass of dangling nodes spread over all. WCC:
+  on the undirected view. BFS and SSSP: from one source along the edges' direction. CDLP: synchronous, the requested
+  number of iterations, a neighbour in both directions counts twice, the least of the most frequent labels wins. LCC:
+  neighbours in either direction, directed edges between them. These are the definitions of LDBC Graphalytics
+  (specification 1.0, section 2.3). If a rival differs, `note` says how, and `exact` is false.
 """
 
 from bench.rivals.register import RIVALS, Rival

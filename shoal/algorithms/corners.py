@@ -5,9 +5,9 @@ neighbours the one with fewer neighbours keeps the other (ties by ordinal), so h
 `shoal.kernels.triangles`)::
 
     start    count own neighbours                              degrees go to the ghosts' holders
-    tick 1   keep the upper half of the own neighbours         these sets go there, one each a peer
-    tick 2   find triangles from their lowest corner           credits of corners that are ghosts go to their owners
-    tick 3   add what has come
+    tick 1   keep the upper half of the own neighbours         these sets go there, one per peer and node
+    tick 2   find triangles from their lowest corner           credits of ghosts go to their owners
+    tick 3   add the credits that arrived
 
 All results are counts, so nothing depends on the order of the work or on the cut. Memory holds only the edges and a
 copy of the ghosts' sets, never pairs of neighbours.

@@ -1,9 +1,9 @@
 """Strongly connected components: trimming, then colours forwards and answers backwards, until no node is left.
 
-    trim      a node that no edge of the others leads to, or from, is a component by itself; take such away, and again
-    colour    every node that is left takes the least colour among the nodes from which a path leads to it
-    answer    from each node that has kept its own colour, go backwards along edges within that colour: who is reached
-              can reach it and be reached from it, and so these are a component (Orzan 2004; Yan et al., "Pregel
+    trim      a node without edges to, or from, other remaining nodes is a component by itself; remove such, and repeat
+    colour    every remaining node takes the least colour among the nodes from which a path leads to it
+    answer    from each node that kept its own colour, go backwards along edges within that colour: the nodes reached
+              can reach it and be reached from it, so they are a component (Orzan 2004; Yan et al., "Pregel
               Algorithms for Graph Connectivity Problems with Performance Guarantees", VLDB 2014, section 5.1)
 
 Each of the three runs within a shard until nothing changes there, and sends only what crosses shards; a stage is over

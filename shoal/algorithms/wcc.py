@@ -4,9 +4,9 @@ Plain label propagation needs as many ticks as the graph's diameter. Here each s
 own part (own nodes and ghosts, by union-find). Each such piece has one label, the least ordinal known to be connected.
 Three processes run between shards at the same time, all with messages "node v is connected to label m":
 
-    touch    who has taken a new label tells the ghosts of that piece      along edges, so all is found in the end
-    hook     who finds labels a > m connected tells node a of m            so that all who follow a come to m
-    jump     who has a label a of another shard asks node a for its own    so that chains of labels halve each time
+    touch    a piece with a new label tells its ghosts                         along edges, so all is found in the end
+    hook     a shard that finds labels a > m connected tells node a of m       so all pieces that follow a get m
+    jump     a piece with a label a of another shard asks node a for its own   so chains of labels halve each time
 
 This is FastSV (Zhang, Azad and Hu, "FastSV: A Distributed-Memory Connected Component Algorithm with Fast Convergence",
 SIAM PP 2020) with pieces instead of nodes, and with all steps at once, which is possible because labels only fall. A

@@ -278,7 +278,7 @@ class AdminConnection:
         return self._socket
 
     def _broken(self, what: str, kind: type[Unreachable] = Unreachable) -> Unreachable:
-        """Closes the connection, because nothing on it could be told apart any more."""
+        """Closes the connection, because its bytes could no longer be told apart."""
         self.close()
         return kind(f"the daemon at {self.address} {what}")
 

@@ -2,7 +2,7 @@
 
     NAME SECRETKEY                # a key pair's file; the public key is computed from it
     NAME PUBLICKEY                # a line of a list of public keys: a member of the cluster
-    NAME PUBLICKEY operator       # or one who may tell it what to do, and is no member
+    NAME PUBLICKEY operator       # or an operator, who is not a member
 
 Keys are written in Z85 (ZeroMQ RFC 32), 40 characters. That alphabet contains '#', so only a line that begins with one
 is a comment. An error names the file and line of a mistake, but never shows the text: it may be a secret.

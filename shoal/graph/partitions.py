@@ -1,6 +1,6 @@
 """Slices: the durable form of some partitions of a graph, as shards store them and send them to each other.
 
-A partition's slice holds its nodes, the edges that leave them, and a mirror of the edges that come to them from other
+A partition's slice holds its nodes, the edges that leave them, and a mirror of the edges that enter them from other
 partitions. So it is complete, wherever the others are. A shard that holds several partitions leaves out mirrors of
 edges whose source it also holds::
 

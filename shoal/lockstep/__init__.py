@@ -5,9 +5,9 @@ barrier       how many phases each shard has completed
 messages      messages between shards on the tick plane
 effects       what the machine requests from its host
 runner        runs phases and settles them on engines, for every host
-interruptible gets a program out of a phase that it does not return from
+interruptible interrupts a program that does not return from a phase
 figures       what the ticks of a run have cost
 frames        the type of message fields that hold arrays
 timing        how long to wait for peers, and which ticks are checkpoints
-round_trip    the estimate of how long an answer takes
+round_trip    estimates how long an answer takes
 """

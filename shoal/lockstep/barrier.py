@@ -8,9 +8,9 @@ An entry says that its shard has *completed* the phase. Only that shard raises i
 was sent: for a checkpoint's Advance it means that the tick is durable on every disk that holds the shard's partitions.
 So data and entries travel separately:
 
-    the share of a phase      the data, and the delta {sender: entry} once the sender has completed the phase
-    a share of the phase      that the sender has passed this barrier, and so everyone's entry: it stands for a whole
-    behind it                 counter
+    a phase's share           the data, and the delta {sender: entry} once the sender has completed the phase
+    the next phase's share    that the sender has passed this barrier, and so everyone's entry: it replaces a whole
+                              counter
     `BarrierRaised`           the sender's whole counter: when a checkpoint is held, and with each answer about a share
     progress gossip           anyone's entries, relayed by anyone on the control plane
 
@@ -73,7 +73,7 @@ class Barrier:
             self.advance(shard, entry)
 
     def passed(self, entry: int) -> bool:
-        """Whether every member has come to `entry`."""
+        """Whether every member has reached `entry`."""
         return self.counter.reached(self.members, entry)
 
     def missing(self, entry: int) -> tuple[str, ...]:

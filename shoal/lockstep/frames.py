@@ -1,6 +1,6 @@
 """The type of a message field that holds arrays.
 
-A message carries small values in fields and arrays as *frames*: buffers that travel beside the header without a copy. A
+A message carries small values in fields and arrays as *frames*: buffers sent next to the header without a copy. A
 field annotated `Frames` declares them; a message class has at most one, as its last field. A sender may pass any
 C-contiguous object with the buffer protocol (bytes, a memoryview, a numpy array). A receiver gets bytes or a memoryview
 of bytes, never an array: the message's other fields state what the bytes mean, and the receiver checks them.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Buffer: TypeAlias = AnyBuffer | np.ndarray[Any, Any]  # numpy's stubs have the protocol only from Python 3.12 on
 else:
     Buffer = bytes | int
-    """As a header has it: the bytes, or the length of a frame that travels behind it."""
+    """In a header: the bytes, or the length of a frame that follows it."""
 
 Frames: TypeAlias = tuple[Buffer, ...]
 

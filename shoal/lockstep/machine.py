@@ -10,8 +10,8 @@ phase's entry. `barrier` says what an entry means, and why either condition may 
 most one phase ahead, so the machine keeps two phases' shares, to resend and to accept early.
 
     waiting  PhaseRequest ---------------> peer   (after `resend_interval`, then as soon as an answer is late)
-             <--- BarrierRaised ----------        how far the peer knows everyone to be
-             <--- PhaseSent(1 copy) ------        behind the share, on the same connection: is that here by now?
+             <--- BarrierRaised ----------        everyone's progress, as far as the peer knows
+             <--- PhaseSent(1 copy) ------        follows the share on the same connection: has that arrived?
              PhaseRequest(1 copy lost) -->        if not
              <--- the share again --------
 
@@ -414,9 +414,7 @@ class TickMachine:
         return self._round_trip.timeout_ns(interval_ns // 4, interval_ns)
 
     def _beyond(self, sender: str, entry: int) -> list[TickEffect]:
-        """If a peer is in a later phase than the one in which the run ended here, the two would wait for each other for
-        ever.
-        """
+        """Fails the run if a peer is past the phase in which it ended here: both would wait for each other for ever."""
         if not self._outcome or entry <= self.entry:
             return []
         return [self._over("failed", f"{self.shard}: {disagreement(self.tick, sender)}"[:FAILURE_CHARACTERS_MAX])]

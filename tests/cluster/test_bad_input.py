@@ -472,7 +472,7 @@ def test_a_load_of_garbage(three: list[DevShard]) -> None:
 
 
 def test_a_client_that_goes_away_in_the_middle(three: list[DevShard], deps: str) -> None:
-    """In a load, in a wait, in an answer."""
+    """It disconnects during a load, a wait, and an answer."""
     spec, frames = _spec(shoal.from_arrays([1, 2, 3], [2, 3, 1]))
     request = {"command": "graph load", "args": {"name": "half", "spec": spec}, "frames": [len(f) for f in frames]}
     started = ask(three[0], "run start", program="trial-count", graph=deps, ticks=10**9)

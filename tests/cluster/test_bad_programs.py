@@ -116,7 +116,7 @@ def test_its_run_fails_and_no_daemon(graph: Graph, where: str, told: str, how: s
 def test_words_that_are_not_utf_8_fail_the_run_and_are_written_out(
     three: list[DevShard], graph: Graph, where: str
 ) -> None:
-    """They used to end every daemon, at each start again: the log could not record how the run had ended."""
+    """They used to end every daemon, at each start again, because the log could not record the run's end."""
     with pytest.raises(RunFailed, match=r"ValueError: no label caf\\udce9"):
         graph.run("moody", where=where, how="odd", timeout=30)
 
@@ -174,7 +174,7 @@ def test_one_that_hangs_is_named_and_stopped_on_all_shards(
 
 
 def test_one_that_ends_on_one_shard_alone_fails_and_so_does_one_with_columns_of_another_type(graph: Graph) -> None:
-    """The daemons used to wait for both for ever."""
+    """Daemons used to wait for either without end."""
     with pytest.raises(RunFailed, match="shard-2: halted after tick 1 says that the run is over, and on shard shard-"):
         graph.run("moody", where="one shard", ticks=9, timeout=20)
     told = r"keeping the state of tick 2 failed[^|]*collect gives column 'tick' as int32 of shape \(\d+,\): it has"

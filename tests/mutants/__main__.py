@@ -1,11 +1,12 @@
 """Injects faults into a copy of the tree, one at a time; a few named tests must detect each.
 
-python -m tests.mutants                     all of them, two at a time python -m tests.mutants --only raft         those
-whose file or fault contains a text
+python -m tests.mutants                     all of them, two at a time
+python -m tests.mutants --only raft         those whose file or fault contains a text
 
-killed      a test failed, as it should survived    all its tests passed: a test is missing or too weak stale       the
-text to be changed is not in the file once: the mutant has to follow the code broken      the tests could not be run, or
-fail without any mutant
+killed      a test failed, as it should
+survived    all its tests passed: a test is missing or too weak
+stale       the text to be changed does not occur exactly once in the file: update the mutant
+broken      the tests could not be run, or fail without any mutant
 """
 
 from __future__ import annotations

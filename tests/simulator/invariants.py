@@ -1,17 +1,17 @@
 """Invariants that hold at every step of every cluster, whatever happens to it.
 
-    consensus     figure 3.2 of the thesis (`raft_safety`), over all lives of a server, fed with what is durable
-    reads         a shard that has caught up has applied all that anybody had applied when it was asked
-    one cluster   whatever is founded is founded once
+    consensus     figure 3.2 of the thesis (`raft_safety`), over all lives of a server, checked on durable state
+    reads         a shard that has caught up has applied everything that any shard had applied at the request
+    one cluster   a cluster is founded only once
     queue         no run waits for its turn while there is room for it
-    graphs        a run is known as long as the load of the graph that it belongs to is, and under no other
+    graphs        a run is known as long as the load of its graph is, and only under that load
     registry      two members that have applied the log up to the same entry hold the same registry
     views         an epoch has one membership and one placement, and a run one tick to begin from in it
     lockstep      no shard starts a phase before every member has finished the one before it
-    bits          what a tick leaves behind, and what is stored or fetched of it, is what one engine alone makes of it
-    checkpoints   one that anybody saw committed is on the disks of all holders, and no run falls behind it while a
-                  member of its view has that disk, for each partition
-    agreement     all shards that say that a run is over name the same tick and the same end
+    bits          a tick's states, stored or fetched anywhere, equal those of a single engine
+    checkpoints   one that any shard saw committed is on the disks of all holders, and no run resumes before it while,
+                  for each partition, a member of its view has such a disk
+    agreement     all shards that report a run's end report the same tick and the same end
     machines      every machine's own `validate`
 
 Lockstep is checked by what the engines did and when, not by any barrier; checkpoints by what is on disks.
