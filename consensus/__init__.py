@@ -10,11 +10,11 @@ How a host uses it::
     effects = raft.read(asker, request, now)                       a read, at the leader; ``Readable`` is the answer
 
 The host carries out the effects strictly in order (effects.py): a ``Persist`` is durable before the ``Send`` behind it
-leaves. ``EffectQueue`` keeps that order for a host that goes on while its disk writes.
-The host's own state begins as ``stored.snapshot.chunks``. The host applies each ``Committed`` entry in order; entries
-whose ``is_command`` is false are configurations and no-ops. From time to time the host calls ``raft.compact(index,
-chunks)`` with its state, which cuts the log. When it has ``Received`` a snapshot from the leader and can read it, it
-calls ``raft.install(snapshot)``; ``Restored`` follows.
+leaves. ``EffectQueue`` keeps that order for a host that goes on while its disk writes. The host's own state begins as
+``stored.snapshot.chunks``. The host applies each ``Committed`` entry in order; entries whose ``is_command`` is false
+are configurations and no-ops. From time to time the host calls ``raft.compact(index, chunks)`` with its state, which
+cuts the log. When it has ``Received`` a snapshot from the leader and can read it, it calls ``raft.install(snapshot)``;
+``Restored`` follows.
 
 A cluster begins with ``Stored.bootstrap(configuration)`` on each first member. All others start with
 ``Stored()``, and the leader adds them: ``add_server(name, voter=False, now)``, and ``voter=True`` once

@@ -72,7 +72,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """Apply these entries in order. They continue those applied before; after a restart, the stored snapshot."""
+    """Entries for the host to apply, in order. They continue those before; after a restart, the stored snapshot."""
 
     entries: tuple[Entry, ...]
 
@@ -86,7 +86,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """Replace the host's state by that of a leader's snapshot."""
+    """A leader's snapshot, which replaces the host's state."""
 
     snapshot: Snapshot
 

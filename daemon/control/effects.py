@@ -2,8 +2,8 @@
 
 A `Persist` (consensus) must be durable before the sends behind it leave, and so must a `KeepPromise` or a
 `KeepVersion`. With a `consensus.EffectQueue`, the host calls doors meanwhile; it hands each `Persist` back to
-`ControlPlane.persisted`.
-Announcements of membership and the registry pass through unchanged, for the host's log, its metrics and its tick plane.
+`ControlPlane.persisted`. Announcements of membership and the registry pass through unchanged, for the host's log, its
+metrics and its tick plane.
 """
 
 from __future__ import annotations

@@ -283,7 +283,7 @@ class ControlPlane(Readings):
         return self._flush(now)
 
     def found(self, now: int) -> tuple[list[Effect], str]:
-        """Founds a cluster without waiting for others, for an operator; returns why it can't as well, else ""."""
+        """Founds a cluster alone, on an operator's command; also returns why that is impossible, or an empty string."""
         reason = self.why_not_found()
         promise = None if reason else self._seat.alone(self.membership)
         if promise is None:

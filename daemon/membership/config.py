@@ -8,7 +8,7 @@ Detection is faster than memberlist's, whose groups are large and whose members 
 halts until its dead member is detected. A silent member is probed within about one probe_interval, suspected at
 the end of that probe, and then has suspicion_mult intervals to refute:
 
-    probe_interval * (1 + suspicion_mult)  =  1.5 s   nobody is convicted who is silent for less
+    probe_interval * (1 + suspicion_mult)  =  1.5 s   no member silent for less is convicted
     ... and the wait for the first probe   =  1.7 s   from a crash until all know it, the median of 3 to 8 members
 
 Each interval is another chance to get a message through, so many short intervals are worth more than few long ones:

@@ -2,7 +2,7 @@
 
 At that limit nothing that opens a file works, and libraries may end the process. So the daemon raises the limit as far
 as the system allows, subtracts its own needs (files, libzmq's internal sockets, links to peers), and divides the rest
-among the ports, whoever connects and however often. For bursts that arrive faster than the daemon can react, each port
+among the ports, however many clients connect. For bursts that arrive faster than the daemon can react, each port
 has a defence that needs no descriptor: `daemon.transport.security` and `daemon.transport.accepting`.
 """
 

@@ -143,7 +143,7 @@ class ControlLoop:
     def perform(self, effects: Iterable[fx.Effect]) -> None:
         """Carries out the effects of a door of the control plane, in order; those behind a write once that is durable.
 
-        An exception ends the daemon, whoever called: an operator's command would take it for an error of its own.
+        An exception ends the daemon: otherwise an operator's command that caused it would report it as its own error.
         """
         if not self._is_broken:
             try:

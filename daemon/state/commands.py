@@ -113,8 +113,8 @@ class DropGraph(Command):
 class ProgramVersion(Struct):
     """A deployed program: its source, and its description as JSON. The registry fills in the digest.
 
-    It also fills in the time, unless the program comes from a backup and so was deployed before.
-    A version that is not current can't be started; it is kept for runs that have used it.
+    It also fills in the time, unless the program comes from a backup and so was deployed before. A version that is not
+    current can't be started; it is kept for runs that have used it.
     """
 
     name: str

@@ -44,7 +44,7 @@ class LogEntry(Struct):
 
     @property
     def request(self) -> Request:
-        """The proposal that this entry answers."""
+        """The identity of the proposal."""
         return Request(self.shard, self.generation, self.sequence)
 
 

@@ -64,7 +64,7 @@ class ListeningSocket:
 
     def __init__(self, descriptor: int) -> None:
         self._socket = _borrowed(descriptor, lambda s: s.dup())
-        # Whoever sheds the queue may do so between libzmq's poll and its accept, which must not block then.
+        # The queue may be shed between libzmq's poll and its accept, which must not block then.
         self._socket.setblocking(False)
 
     def pause(self) -> None:

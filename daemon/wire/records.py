@@ -5,7 +5,6 @@ missing fields at its end get their defaults, and an array with more fields than
 and refused. A class or an enum value of a later version is not written while the cluster is at an older one. A type
 that can't travel is a programming error, which raises `Unsupported` when the codec is made, never when a message
 arrives.
-message arrives.
 
 Permitted fields: bool, float, str, bytes, None, an int with its range, IntEnum, StrEnum, Literal, `tuple[X, ...]`,
 `tuple[X, Y]`, `frozenset[X]`, a struct, and unions of those. A union of several structs gives each a `tag`; a set

@@ -44,7 +44,7 @@ T = TypeVar("T")
 ELSEWHERE = Place(OTHER, 0, 0)
 """Outside of any run: an operator's request, which nothing repeats automatically."""
 DIGITS_SHOWN = 12
-"""Of a digest in a sentence; `program show` and `run show` have all of it."""
+"""How much of a digest a sentence shows; `program show` and `run show` have all of it."""
 ANSWER_BYTES_MAX = 2 * DESCRIBED_CHARACTERS_MAX
 INTERRUPT_SECONDS, INTERRUPT_AGAIN_SECONDS = 1.0, 0.02
 
