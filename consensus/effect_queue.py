@@ -33,7 +33,7 @@ from consensus.effects import Persist
 E = TypeVar("E")
 
 STALL_NS: Final = 200_000_000
-"""A sync takes some milliseconds; this long, one heartbeat interval, a server can be silent and nobody notices."""
+"""A sync takes some milliseconds; a silence this long, the default heartbeat interval of `Limits`, goes unnoticed."""
 WAITING_MAX: Final = 10_000
 
 

@@ -22,7 +22,7 @@ from consensus.quorum import Outcome, tally
 
 
 class Role(StrEnum):
-    """What a server is in its term."""
+    """A server's role in its term."""
 
     FOLLOWER = "follower"
     PRE_CANDIDATE = "pre-candidate"

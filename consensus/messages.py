@@ -33,7 +33,7 @@ class PreVoteRequest(Struct):
 
 
 class PreVoteReply(Struct):
-    """``term`` is the request's if granted, and the replier's own if not."""
+    """``term`` is the request's if granted, otherwise the replier's own."""
 
     term: Number
     granted: bool

@@ -19,7 +19,7 @@ CROWDED_SECONDS: Final = 0.002
 NO_DESCRIPTOR_SECONDS: Final = 0.1
 
 Adopt = Callable[[socket.socket, str], bool]
-"""Takes over a non-blocking client from a source; returns whether there was room for it."""
+"""Takes over a non-blocking client from a source; returns whether a place was free."""
 
 
 class Acceptor:

@@ -42,7 +42,7 @@ from shoal.query.rows import STRETCH, null_of
 
 COLUMNS_MAX = 64
 KEPT_AT_ONCE = 8
-"""A result of up to this fraction of the memory stays as its run ends, since the control loop copies it."""
+"""A result of at most this part (1/8) of the memory is kept as its run ends: the control loop copies it."""
 
 
 Events: TypeAlias = ViewInstalled | GraphRemoved | ResultsExpired
