@@ -15,10 +15,10 @@ MUTANTS = (
     Mutant(
         "a report of another view still counts",
         "daemon/control/leader/duties.py",
-        '''        """Runs end and go on within one view."""
+        '''        """Discards reports of the previous view: runs end and resume within one view."""
         self._reports.clear()
 ''',
-        '''        """Runs end and go on within one view."""
+        '''        """Discards reports of the previous view: runs end and resume within one view."""
 ''',
         ("tests/daemon/control/leader",),
     ),
@@ -214,7 +214,7 @@ MUTANTS = (
         "a former life speaks for a shard's disk",
         "daemon/control/holdings.py",
         """        if disk is not None and disk.generation > self._shard.generation:
-            return None  # a later life of ours speaks for this shard
+            return None  # a later life of this shard speaks for it
 """,
         "",
         ("tests/daemon/control/test_holdings.py",),
