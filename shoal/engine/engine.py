@@ -124,10 +124,8 @@ class Engine:
         self._advancing = False
         self._last_partials: Mapping[str, Array] = {}
         self._dues: dict[tuple[str, int], tuple[list[int], int]] = {}
-        self._own_partitions = np.array(part.partitions, dtype=np.intp)
-        self._peer_partitions = {
-            peer: np.array(part.peer_partitions[peer], dtype=np.intp) for peer in part.peers if part.peer_partitions
-        }
+        self._own_aggregates = b""
+        self._aggregate_places = _aggregate_places(part, len(program.aggregates))
 
     def run(self, tick: int, phase: Phase) -> Outgoing:
         """Runs one phase of a tick. Advance of tick 0 is the program's start; Advance of a restored tick sends its
@@ -287,9 +285,9 @@ class Engine:
                 frames[peer] += (values[cut],)
         if self._carriers[ADVANCE]:
             frames = self._carried(ADVANCE, frames)
-        aggregates = self._pack_aggregates()
+        self._own_aggregates = self._pack_aggregates()
         self._last_partials, self._advancing = dict(ws.partials), True
-        return Outgoing(mask, aggregates, frames)
+        return Outgoing(mask, self._own_aggregates, frames)
 
     def _pack_aggregates(self) -> bytes:
         partials = self.ws.partials
@@ -334,15 +332,10 @@ class Engine:
 
     def _merge_aggregates(self, incoming: Mapping[str, Share]) -> None:
         """Merges in partition order, whichever shards hold the partitions."""
-        offset = 0
-        for aggregate in self.program.aggregates:
-            table = np.empty(self.part.partition_count, dtype=aggregate.dtype)
-            table[self._own_partitions] = self.ws.partials[aggregate.name]
-            for peer, share in incoming.items():
-                held = self._peer_partitions[peer]
-                table[held] = np.frombuffer(share.aggregates, aggregate.dtype, len(held), offset * len(held))
-            self.ws.totals[aggregate.name] = merged(aggregate.merge.ufunc, table)
-            offset += 8
+        theirs = [incoming[peer].aggregates for peer in self.part.peers]
+        tables = np.frombuffer(b"".join((self._own_aggregates, *theirs)), np.uint64).take(self._aggregate_places)
+        for aggregate, table in zip(self.program.aggregates, tables, strict=True):
+            self.ws.totals[aggregate.name] = merged(aggregate.merge.ufunc, table.view(aggregate.dtype))
 
     def _commit(self) -> None:
         ws = self.ws
@@ -429,6 +422,17 @@ def _exchange(part: ShardGraph, column: Column) -> Exchange:
         first = int(mine.nodes[0]) if len(mine.nodes) else 0
         spans[peer] = slice(first + bounds.start, first + bounds.stop)
     return Exchange(column.name, column.dtype, np.concatenate(nodes), tuple(cuts), spans)
+
+
+def _aggregate_places(part: ShardGraph, aggregates: int) -> Array:
+    """Returns the places of all partials, of shape (aggregates, partitions), in this shard's followed by its peers'."""
+    places = np.empty((aggregates, part.partition_count), dtype=np.intp)
+    begin = 0
+    for held in (part.partitions, *(part.peer_partitions[peer] for peer in part.peers if aggregates)):
+        end = begin + aggregates * len(held)
+        places[:, list(held)] = np.arange(begin, end).reshape(aggregates, len(held))
+        begin = end
+    return places
 
 
 def _size(frame: Buffer) -> int:
