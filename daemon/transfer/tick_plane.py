@@ -18,10 +18,12 @@ from typing import TypeAlias, assert_never
 from msgspec.structs import replace
 
 from daemon.transfer.checkpoints import Replication
-from daemon.transfer.chunks import Intake, LoadEffect, LoadLimits, Shipment
+from daemon.transfer.chunks import LoadEffect, LoadLimits
+from daemon.transfer.intake import Intake
+from daemon.transfer.shipment import Shipment
 from shoal.lockstep.effects import PhaseLate, TickEffect
 from shoal.lockstep.frames import size_of
-from shoal.lockstep.machine import State, TickMachine
+from shoal.lockstep.machine import TickMachine
 from shoal.lockstep.messages import (
     BarrierRaised,
     Checkpoint,
@@ -37,6 +39,7 @@ from shoal.lockstep.messages import (
     PieceDropped,
     PieceOffered,
 )
+from shoal.lockstep.states import State
 
 TickMessage: TypeAlias = (
     PhaseDone

@@ -20,7 +20,8 @@ from daemon.state import NotApplied
 from daemon.state.commands import FormView, Identity
 from daemon.state.dispatch import TABLES
 from daemon.state.envelope import CommandUnreadable
-from daemon.transfer.chunks import Intake, LoadLimits
+from daemon.transfer.chunks import LoadLimits
+from daemon.transfer.intake import Intake
 from daemon.transfer.tick_plane import TICK_MESSAGES, TickPlane
 from daemon.wire import Rejected
 from shoal.lockstep.messages import Chunk, PieceDropped, PieceOffered

@@ -69,7 +69,7 @@ MUTANTS = (
     ),
     Mutant(
         "a chunk of another offer is taken",
-        "daemon/transfer/chunks.py",
+        "daemon/transfer/intake.py",
         "piece.sender != sender or piece.handed_over or chunk.offer != piece.digest:",
         "piece.sender != sender or piece.handed_over:",
         ("tests/daemon/transfer",),

@@ -45,7 +45,8 @@ from daemon.state.machine import Command
 from daemon.state.records import View, restored
 from daemon.store import StateRecord, Store, StoreError
 from daemon.store.archive import Archive
-from daemon.transfer.chunks import RestoredPiece, Shipment
+from daemon.transfer.chunks import RestoredPiece
+from daemon.transfer.shipment import Shipment
 from shoal.api.errors import Failed
 from shoal.graph.graph_data import BadGraph
 from shoal.graph.ids import PARTITIONS_MAX

@@ -13,7 +13,7 @@ from daemon.state.commands import AddGraph, DropGraph
 from shoal.api.command import Exchange
 from shoal.api.commands import graphs as api
 from shoal.api.commands.names import check_graph_name
-from shoal.lockstep.machine import State
+from shoal.lockstep.states import State
 
 
 class GraphCommands:

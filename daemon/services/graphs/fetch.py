@@ -25,7 +25,8 @@ from daemon.runtime.service import Service, types_of
 from daemon.services.graphs.messages import PartitionMissing, PartitionRequest, StatesRequest
 from daemon.state.commands import Identity, from_bits, to_bits
 from daemon.store import NotHeld, StateRecord, Store
-from daemon.transfer.chunks import FetchedPiece, Shipment
+from daemon.transfer.chunks import FetchedPiece
+from daemon.transfer.shipment import Shipment
 from shoal.graph.partitions import PartitionSet
 from shoal.lockstep.messages import PieceBuilt, PieceKind
 

@@ -25,7 +25,7 @@ from daemon.services.graphs.staging import Staging
 from daemon.services.graphs.transfer import answer_of, carried, crossing, held_by, placement_of
 from daemon.state.commands import AddGraph
 from daemon.state.records import View
-from daemon.transfer.chunks import Shipment, size_in_bytes
+from daemon.transfer.shipment import Shipment, size_in_bytes
 from shoal.api.command import Emit
 from shoal.api.commands.graphs import LoadedGraph
 from shoal.api.errors import Failed, NameTaken, Refused

@@ -19,7 +19,8 @@ from daemon.services.graphs.slices import table_of
 from daemon.state.placement import Placed, ideal
 from daemon.state.records import View
 from daemon.store import NoRoom
-from daemon.transfer.chunks import PieceArrived, Shipment
+from daemon.transfer.chunks import PieceArrived
+from daemon.transfer.shipment import Shipment
 from shoal.api.command import Emit
 from shoal.api.errors import Failed, ShoalError
 from shoal.graph.graph_data import BadGraph

@@ -8,7 +8,9 @@ from random import Random
 import pytest
 from msgspec import structs
 
-from daemon.transfer.chunks import ChunkPlaces, Intake, LoadEffect, LoadLimits, PieceArrived, PieceGone, Shipment
+from daemon.transfer.chunks import ChunkPlaces, LoadEffect, LoadLimits, PieceArrived, PieceGone
+from daemon.transfer.intake import Intake
+from daemon.transfer.shipment import Shipment
 from shoal.lockstep.effects import SendTick
 from shoal.lockstep.messages import Chunk, ChunksAcknowledged, PieceBuilt, PieceDropped, PieceOffered
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from daemon.transfer.chunks import LoadedPiece, LoadLimits, PieceAnswered, Shipment
+from daemon.transfer.chunks import LoadedPiece, LoadLimits, PieceAnswered
+from daemon.transfer.shipment import Shipment
 from daemon.transfer.tick_plane import TickPlane
 from shoal.engine.engine import Outgoing
 from shoal.lockstep.effects import HoldTick, RunOver, RunPhase, SettlePhase, StoreStates, TickHeld

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from daemon.transfer.chunks import LoadLimits, PieceArrived, PieceGone, Shipment
+from daemon.transfer.chunks import LoadLimits, PieceArrived, PieceGone
+from daemon.transfer.shipment import Shipment
 from daemon.transfer.tick_plane import EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, RUNS_FORGOTTEN_MAX, TickPlane
 from shoal.lockstep.effects import HoldTick, PhaseLate, RunPhase, SendTick, StoreStates, TickHeld
 from shoal.lockstep.machine import TickMachine
