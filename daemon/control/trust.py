@@ -67,9 +67,9 @@ class Trust:
         life = life_in(member.tags)
         if life is None or member.name in self._forgetful or member.name == self._shard.name:
             return
+        server = server_of(member.name, life.disk)
         lived = self._lives.forgotten(member, life, self._registry.disks.get(member.name))
-        if lived or life.forgot:
-            server = server_of(member.name, life.disk)
+        if lived or life.forgot or raft.promises.are_void(server):  # void: it had gone back, and is in use once more
             raft.promises.distrust(server)
             self._note(member, DiskForgets(server, member.generation, lived, 0, 0, False))
 
@@ -132,4 +132,4 @@ class Trust:
         if told.term:
             held = f"term {told.term}, entry {told.index}"
             return f"with a log up to {held}, and it has term {self._life.term}, entry {self._life.last_index}"
-        return "from this shard itself"
+        return "from an earlier life on it"

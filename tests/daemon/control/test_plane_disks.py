@@ -179,6 +179,20 @@ def test_a_log_that_has_lost_what_it_acknowledged_is_known_by_the_leader() -> No
     assert leader.name == cluster.led().name
 
 
+def test_a_disk_that_has_gone_back_comes_back_as_new_each_time_that_it_is_put_in_again() -> None:
+    """Its lives fit, for the last one that the others have seen on it ended when it was told."""
+    cluster = ShardCluster(3).formed()
+    victim = cluster.others()[0]
+    drive = copy(victim.drive)
+    goes_back(cluster, victim)
+    remembered = victim.generation
+    comes_back_as_new(cluster, victim)
+    victim.kill()
+    victim.drive = replace(copy(drive), life=remembered)
+    victim.start()
+    comes_back_as_new(cluster, victim)
+
+
 def test_a_shard_that_knows_it_of_itself_tells_the_others() -> None:
     cluster = ShardCluster(3).formed()
     victim = cluster.others()[0]
