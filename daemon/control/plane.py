@@ -116,8 +116,7 @@ class ControlPlane(Readings):
         self._lookout = Lookout(self.membership, self.registry)
         self.trust = Trust(self.identity, life, self.membership, self.registry)
         self._replica = Replica(self.identity, self._seat, self.membership, self._state, self.trust, settings, random)
-        self._due: set[Due] = set()
-        self._lead_ns = now
+        self._due, self._lead_ns = set[Due](), now
         self._out: list[Effect] = []
         if on_disk.stored is not None:
             self._take(self._replica.start(on_disk.stored, now), now)

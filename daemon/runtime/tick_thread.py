@@ -20,7 +20,7 @@ from daemon.runtime.allowance import Allowance
 from daemon.runtime.tick_runner import HandedOver, News, TickRunner
 from daemon.runtime.ticks import SAMPLES_KEPT, Peer, RunFigures
 from daemon.state.commands import Identity
-from daemon.transfer.chunks import Shipment
+from daemon.transfer.shipment import Shipment
 from daemon.transport.ticks import TickTransport
 from daemon.wire import Codec, Envelope, Reason, Rejected
 from shoal.engine.engine import Engine
@@ -241,12 +241,16 @@ class TickThread(threading.Thread):
         """Takes note that the states passed to `store` are durable."""
         return self.runner.stored(token)
 
-    def end_run(self, run: int, failure: str, keep: Callable[[Engine | None], None]) -> Sequence[News]:
-        """Ends a run that the log has ended: drops the machine, and hands over the engine with its results."""
+    def end_run(self, run: int, tick: int, failure: str, keep: Callable[[Engine | None], None]) -> Sequence[News]:
+        """Ends a run that the log has ended after `tick`: drops the machine, and hands over the engine if it has the
+        result. A shard that was cut off may have an engine of an earlier view, at any tick.
+        """
         machine = self.machine(run)
+        has_result = machine is not None and machine.result_tick == tick
         if machine is not None:
             machine.abort(failure)
-        keep(self.runner.forget(run))
+        engine = self.runner.forget(run)
+        keep(engine if has_result else None)
         self._paced.discard(run)
         return []
 

@@ -36,7 +36,6 @@ held; a run ends only once its last tick is held.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
 from typing import TypeAlias, assert_never
 
 from msgspec.structs import replace
@@ -55,6 +54,7 @@ from shoal.lockstep.effects import (
 )
 from shoal.lockstep.messages import DUE, OPEN, STOP, BarrierRaised, PhaseDone, PhaseRequest, PhaseSent
 from shoal.lockstep.round_trip import RoundTrip
+from shoal.lockstep.states import COMPUTING, HOLDING, OVER, SETTLING, WAITING, State
 from shoal.lockstep.timing import AT_THE_END, COST_SHARE, Cadence, TickTiming
 from shoal.program.failures import disagreement, told_once
 from shoal.program.phase import Phase
@@ -64,27 +64,8 @@ RarerMessage: TypeAlias = PhaseRequest | PhaseSent | BarrierRaised
 RunMessage: TypeAlias = PhaseDone | RarerMessage
 
 FAILURE_CHARACTERS_MAX = 4000
-FAILURES_CHARACTERS_MAX = 16_000
-"""The limits for one shard and for all together: a text in a message has at most 64 KiB, and a character up to 4 bytes.
-"""
+FAILURES_CHARACTERS_MAX = 16_000  # all shards' together; a text in a message has at most 64 KiB
 ASK_FACTOR_MAX = 8  # the interval between requests for a missing share doubles each time, up to this factor
-
-
-class State(Enum):
-    """What a run is doing on this shard."""
-
-    NEW = "new"
-    COMPUTING = "computing"
-    HOLDING = "holding"
-    WAITING = "waiting"
-    SETTLING = "settling"
-    PACED = "paced"
-    OVER = "over"
-
-
-# Looking up a member of an enumeration costs 0.15 us, and each message would need several lookups.
-COMPUTING, HOLDING, WAITING = State.COMPUTING, State.HOLDING, State.WAITING
-SETTLING, OVER = State.SETTLING, State.OVER
 ADVANCE = Phase.ADVANCE
 
 
@@ -333,6 +314,11 @@ class TickMachine:
         return [] if self.state is OVER else [self._over("failed", failure)]
 
     # -- read ------------------------------------------------------------------------------------------------------
+
+    @property
+    def result_tick(self) -> int | None:
+        """The tick at which this shard has ended the run with a result; None before, and if the run failed."""
+        return self.tick if self.state is OVER and self._outcome else None
 
     def lacking(self) -> tuple[str, ...]:
         """Returns the peers whose share of the current phase, or whose entry, has not arrived."""

@@ -114,11 +114,17 @@ MUTANTS = (
         TESTS,
     ),
     Mutant(
+        "an engine that stands at another tick is kept as the result of a run",
+        "daemon/runtime/tick_thread.py",
+        "machine is not None and machine.result_tick == tick",
+        "machine is not None",
+        ("tests/daemon/runtime/test_tick_thread.py",),
+    ),
+    Mutant(
         "aggregates are merged as they come, not in the order of partitions",
         ENGINE,
-        "self.ws.totals[aggregate.name] = merged(aggregate.merge.ufunc, table)",
-        "self.ws.totals[aggregate.name] = merged(aggregate.merge.ufunc, np.concatenate("
-        "[table[self._own_partitions], np.delete(table, self._own_partitions)]))",
+        "places[:, list(held)] = np.arange",
+        "places[:, begin // max(aggregates, 1) : end // max(aggregates, 1)] = np.arange",
         ("tests/shoal/engine",),
     ),
     Mutant(

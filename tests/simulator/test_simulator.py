@@ -80,6 +80,10 @@ FOUND = [
     ("lossy-load", 1023),
     # A leaving voter was slower than the majority that removed it, and never received the entry that said so.
     ("leave", 3127),
+    # A shard that had been cut off heard of a run's end, and kept the tick at which it stood itself as the result.
+    ("random-faults", 4120),
+    # A disk that had gone back and been replaced was put in again: all ignored its server, and nobody told it why.
+    ("disk-went-back", 4106),
 ]
 """Seeds that once failed; what a seed does changes with the daemon and with the simulator."""
 

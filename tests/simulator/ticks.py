@@ -159,11 +159,11 @@ class SimTickThread(TickThread):
         self._invariants.begins(self.me.name, self.epoch, machine)
         return super().begin_run(machine, *args, **more)
 
-    def end_run(self, run: int, failure: str, keep: Callable[[Engine | None], None]) -> Sequence[News]:
+    def end_run(self, run: int, tick: int, failure: str, keep: Callable[[Engine | None], None]) -> Sequence[News]:
         machine = self.machine(run)
         for over in machine.abort(failure) if machine is not None else ():
             self._host.diary.ended[run] = over.tick
-        return super().end_run(run, failure, keep)
+        return super().end_run(run, tick, failure, keep)
 
     def _take_news(self, item: News) -> None:
         me, epoch = self.me.name, self.epoch

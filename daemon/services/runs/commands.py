@@ -18,7 +18,7 @@ from shoal.api.commands import runs as api
 from shoal.api.commands.cluster import Barrier, BarrierReply, BarrierRow
 from shoal.api.errors import Failed, Refused, RunFailed, TimedOut, Usage
 from shoal.api.ranges import TICKS_MAX
-from shoal.lockstep.machine import State
+from shoal.lockstep.states import State
 from shoal.program.failures import refusal
 
 EVENT_SECONDS = 0.1

@@ -237,7 +237,7 @@ class RunController(Service[Never, Events]):
         def keep(engine: Engine | None) -> None:
             self._context.soon(self._keep, run, engine)
 
-        self._ticks.order(lambda: self._ticks.end_run(run.number, run.failure, keep))
+        self._ticks.order(lambda: self._ticks.end_run(run.number, run.tick, run.failure, keep))
 
     def _keep(self, run: RunRecord, engine: Engine | None) -> None:
         if engine is not None and run.has_result and run.name in self._state.registry.runs:

@@ -18,6 +18,7 @@ from daemon.transfer.chunks import LoadLimits
 from daemon.transport.ticks import TickTransport
 from daemon.vocabulary import TICK_TYPES
 from daemon.wire import Codec
+from shoal.engine.engine import Engine
 from shoal.lockstep.barrier import entry_of
 from shoal.lockstep.effects import RunOver, StoreStates, TickCommitted
 from shoal.lockstep.machine import TickMachine
@@ -128,6 +129,25 @@ def test_a_run_goes_on_in_the_next_view_from_a_checkpoint_on_both_disks(sides: d
     assert nodes == Twin(GRAPH).end(PROGRAMS["pagerank"](), 6)[1]
 
 
+@pytest.mark.parametrize(("tick", "alone", "has_result"), [(6, False, True), (5, False, False), (0, True, False)])
+def test_an_ended_run_hands_over_its_engine_only_at_the_tick_of_the_result(
+    sides: dict[str, Side], tick: int, alone: bool, has_result: bool
+) -> None:
+    """A shard that was cut off hears of the end with an engine that stands at another tick, or in the middle of one."""
+    a, b = sides.values()
+    a.enter(1, b)
+    b.enter(1, a)
+    begin(a, 6)
+    if not alone:
+        begin(b, 6)
+        until(lambda: a.over and b.over)
+    handed: list[Engine | None] = []
+    a.thread.order(lambda: a.thread.end_run(1, tick, "", handed.append))
+    until(lambda: handed)
+    assert [engine is not None for engine in handed] == [has_result]
+    assert a.thread.machine(1) is None
+
+
 def test_a_run_that_outlives_many_others_keeps_its_figures(
     sides: dict[str, Side], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,7 +157,7 @@ def test_a_run_that_outlives_many_others_keeps_its_figures(
     begin(a, 6)
     for run in range(2, 6):
         begin(a, 6, run=run)
-        a.thread.order(lambda run=run: a.thread.end_run(run, "", lambda _: None) if run < 5 else ())
+        a.thread.order(lambda run=run: a.thread.end_run(run, 6, "", lambda _: None) if run < 5 else ())
     until(lambda: a.thread.machine(5))
     assert sorted(a.thread.figures) == [1, 4, 5], "those that go on, and two"
     b.enter(1, a)

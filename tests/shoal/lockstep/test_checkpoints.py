@@ -14,8 +14,8 @@ from shoal.lockstep.effects import (
     TickCommitted,
     TickEffect,
 )
-from shoal.lockstep.machine import State
 from shoal.lockstep.messages import DUE, OPEN, STOP, BarrierRaised, PhaseDone, PhaseRequest
+from shoal.lockstep.states import State
 from shoal.lockstep.timing import Cadence
 from shoal.program.phase import Phase
 from tests.shoal.lockstep.network import MS, TIMING, Group, nothing

@@ -6,8 +6,9 @@ import pytest
 
 from shoal.lockstep.barrier import entry_of
 from shoal.lockstep.effects import RunOver, TickCommitted
-from shoal.lockstep.machine import RunMessage, State
+from shoal.lockstep.machine import RunMessage
 from shoal.lockstep.messages import BarrierRaised, PhaseDone, PhaseRequest
+from shoal.lockstep.states import State
 from shoal.lockstep.timing import Cadence
 from shoal.program.phase import Phase
 from tests.shoal.lockstep.network import Group

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from shoal.engine.engine import Outgoing
 from shoal.lockstep.barrier import entry_of
 from shoal.lockstep.effects import PhaseLate, RunOver, SendTick, TickCommitted
-from shoal.lockstep.machine import FAILURE_CHARACTERS_MAX, State
+from shoal.lockstep.machine import FAILURE_CHARACTERS_MAX
 from shoal.lockstep.messages import STOP, BarrierRaised, PhaseDone, PhaseRequest, PhaseSent
+from shoal.lockstep.states import State
 from shoal.program.phase import Phase
 from shoal.program.program import not_converged
 from tests.shoal.lockstep.network import ALL, MS, Group, nothing
