@@ -201,8 +201,12 @@ class Cluster:
                 continue
             job = Job(self._random.choice(well), self._load)
             self.world.run_until(lambda job=job: job.is_over, 60 * SECOND)  # type: ignore[misc]
-            if job.is_done or "is already loaded" in job.error:  # by an earlier attempt that got no answer
+            if job.is_done:
                 return
+            if "is already loaded" in job.error:
+                if self._load_now():  # by an earlier attempt that got no answer
+                    return
+                self.world.run(100 * MS)  # this member has not heard yet that the graph was dropped
         raise AssertionError(f"the graph can't be loaded: {self.told()}")
 
     async def _load(self, daemon: SimDaemon) -> None:
