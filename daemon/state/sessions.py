@@ -97,17 +97,20 @@ class Sessions:
             return None
         if request.generation < session.generation or request.sequence < session.answered:
             return Decided(request, TOO_LATE, "")
-        recorded = session.outcomes.get(request.sequence)
+        recorded = self._recorded(request)
         return None if recorded is None else _decided(request, recorded)
 
     def has_kept(self, request: Request) -> bool:
         """Whether the outcome of a request is recorded, so that its shard learns it from the log. A request that comes
         too late has none: it is answered as a log entry.
         """
+        return self._recorded(request) is not None
+
+    def _recorded(self, request: Request) -> Recorded | None:
         session = self._sessions.get(request.shard)
         if session is None or session.generation != request.generation:
-            return False
-        return request.sequence in session.outcomes
+            return None
+        return session.outcomes.get(request.sequence)
 
     def hear(self, at: Applied, answered: int) -> None:
         """Notes a command of a session, perhaps a repeated one, but not a late one."""

@@ -199,7 +199,7 @@ push, told = TickMachine._push, LogTime.told
     ("broken", "name", "by", "scenario"),
     [
         (Raft, "_commit", _commits_alone, "leader-cut-off"),
-        (Sessions, "outcome", _knows_no_outcome, "siege"),
+        (Sessions, "_recorded", _knows_no_outcome, "siege"),
         (TickMachine, "_push", _keeps_one_share, "lost-and-repeated"),
         (LogTime, "told", _believes_itself, "wrong-clock"),
         (Pacing, "hear", _hears_no_grant, "leader-cut-off"),
@@ -247,7 +247,7 @@ def test_a_store_that_deletes_the_last_committed_checkpoint_is_noticed(monkeypat
     """It deletes all checkpoints before the next is committed everywhere: then no tick is held for all partitions."""
     monkeypatch.setattr(Store, "put_states", _forgets_the_floor)
     with pytest.raises(AssertionError):
-        _try_seeds("kill-and-return")
+        _try_seeds("kill-and-go-on")
 
 
 def _invariants() -> Invariants:
