@@ -74,6 +74,7 @@ class Recovery:
         leaders = {host.shard.leader for host in members}
         return (
             not self._cluster.faults.expected()
+            and not any(host.paused for host in running)
             and len(leaders) == 1
             and leaders != {None}
             and sum(_leads(host.shard) for host in members) == 1

@@ -84,6 +84,8 @@ FOUND = [
     ("random-faults", 4120),
     # A disk that had gone back and been replaced was put in again: all ignored its server, and nobody told it why.
     ("disk-went-back", 4106),
+    # The simulator's own: a host slept past the end of all faults, and was asked to answer a read before it woke up.
+    ("wrong-clock", 4302),
 ]
 """Seeds that once failed; what a seed does changes with the daemon and with the simulator."""
 
