@@ -74,11 +74,7 @@ def test_one_that_lacks_the_log_is_sent_a_state_of_megabytes_in_chunks(lost_ever
     cluster = CountedCluster(lost_every).formed()
     assert isinstance(cluster, CountedCluster)
     cluster.grow()
-    away = cluster.others()[0]
-    away.kill()
-    away.wipe()
-    for _ in range(3 * SETTINGS.snapshot_entries):
-        cluster.propose(StopRun("nothing"))
+    away = needs_a_snapshot(cluster)
     leader = cluster.led().up.raft
     assert leader is not None
     size = sum(map(len, leader.log.snapshot.chunks))
@@ -143,14 +139,20 @@ def test_what_is_captured_does_not_change_with_the_state() -> None:
     assert b"rank-1" not in b"".join(taken.chunks)
 
 
-def test_a_leader_is_followed_while_its_snapshot_is_read_for_long() -> None:
-    """Its last chunk is sent again and again meanwhile, and it is read once."""
-    cluster = ShardCluster(3).formed()
+def needs_a_snapshot(cluster: ShardCluster) -> Machine:
+    """Kills a follower, wipes its disk, and lets the log pass what it could still be sent in entries."""
     away = cluster.others()[0]
     away.kill()
     away.wipe()
     for _ in range(3 * SETTINGS.snapshot_entries):
         cluster.propose(StopRun("nothing"))
+    return away
+
+
+def test_a_leader_is_followed_while_its_snapshot_is_read_for_long() -> None:
+    """Its last chunk is sent again and again meanwhile, and it is read once."""
+    cluster = ShardCluster(3).formed()
+    away = needs_a_snapshot(cluster)
     away.reading_ns = 8 * SECOND
     away.start()
     cluster.until(lambda: bool(away.saw(ReadSnapshot)))
@@ -167,11 +169,7 @@ def test_a_leader_is_followed_while_its_snapshot_is_read_for_long() -> None:
 
 def test_a_snapshot_that_is_read_after_a_later_one_has_come_is_not_installed() -> None:
     cluster = ShardCluster(3).formed()
-    away = cluster.others()[0]
-    away.kill()
-    away.wipe()
-    for _ in range(3 * SETTINGS.snapshot_entries):
-        cluster.propose(StopRun("nothing"))
+    away = needs_a_snapshot(cluster)
     away.reading_ns = 60 * SECOND
     away.start()
     cluster.until(lambda: bool(away.saw(ReadSnapshot)))
