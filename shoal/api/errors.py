@@ -92,6 +92,13 @@ class UnknownRun(UnknownName):
 class UnknownColumn(Refused):
     """The run, graph or program has no column, table or declaration of that name."""
 
+    @classmethod
+    def of_graph(cls, kind: str, name: str, known: Iterable[str]) -> UnknownColumn:
+        """Returns the error for a column that the graph's nodes or edges lack; `kind` is "node" or "edge"."""
+        columns = list(known)
+        there = ", ".join(columns) or "none"
+        return cls(f"the graph's {kind}s have no column '{name}'{did_you_mean(name, columns)}; they have: {there}")
+
 
 class TickNotKept(Refused):
     """The run cannot be read at that tick, because its state was not kept."""

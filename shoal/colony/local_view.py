@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.api.errors import UnknownColumn, did_you_mean
+from shoal.api.errors import UnknownColumn
 from shoal.colony.agents import Agent
 from shoal.colony.keyed_table import KeyedTable, left_of, pair, right_of
 from shoal.colony.places import Place
@@ -63,10 +63,7 @@ class LocalView:
         """Returns an own node's value in a column of the graph."""
         columns = self.part.node_columns
         if column not in columns:
-            known = ", ".join(columns) or "none"
-            raise UnknownColumn(
-                f"the graph's nodes have no column '{column}'{did_you_mean(column, columns)}; they have: {known}"
-            )
+            raise UnknownColumn.of_graph("node", column, columns)
         values = columns[column]
         found = values[self.local(place)]
         return found.item() if isinstance(found, np.generic) else found.as_py()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.api.errors import UnknownColumn, did_you_mean
+from shoal.api.errors import UnknownColumn
 from shoal.graph.shard_graph import Direction
 from shoal.kernels.reductions import Kernel
 from shoal.program.declarations import Merge
@@ -73,10 +73,7 @@ def edge_values(ws: Workspace, name: str, direction: Direction, beside: np.dtype
 def _numbers(ws: Workspace, name: str) -> Array:
     columns = ws.part.edge_columns
     if name not in columns:
-        known = ", ".join(columns) or "none"
-        raise UnknownColumn(
-            f"the graph's edges have no column '{name}'{did_you_mean(name, columns)}; they have: {known}"
-        )
+        raise UnknownColumn.of_graph("edge", name, columns)
     column = columns[name]
     if not isinstance(column, np.ndarray) or column.dtype.kind not in "if":
         raise UnknownColumn(f"the edges' column '{name}' does not hold numbers")

@@ -110,8 +110,7 @@ class Shared:
         if column is None:
             known = self.part.node_columns if kind == "node" else self.part.edge_columns
             if name not in known:
-                there = f"; they have: {', '.join(known)}" if known else "; they have none"
-                raise UnknownColumn(f"the graph's {kind}s have no column '{name}'{did_you_mean(name, known)}{there}")
+                raise UnknownColumn.of_graph(kind, name, known)
             values = known[name]
             column = values.to_pylist() if col.is_string(values) else values.tolist()
             self._columns[kind, name] = column

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoal.api.commands.results import HitRow
-from shoal.api.errors import Refused, UnknownColumn, did_you_mean
+from shoal.api.errors import Refused, UnknownColumn
 from shoal.graph import columns as col
 from shoal.graph.shard_graph import ShardGraph
 from shoal.program.program import Program
@@ -166,9 +166,7 @@ def text_column(program: type[Program], params: Mapping[str, Any]) -> str:
 def texts_of(part: ShardGraph, column: str) -> list[str]:
     """Returns the texts of the own nodes, in local order. Raises `UnknownColumn`."""
     if column not in part.node_columns:
-        known = ", ".join(part.node_columns) or "none"
-        hint = did_you_mean(column, part.node_columns)
-        raise UnknownColumn(f"the graph's nodes have no column '{column}'{hint}; they have: {known}")
+        raise UnknownColumn.of_graph("node", column, part.node_columns)
     values = part.node_columns[column]
     if not col.is_string(values):
         raise UnknownColumn(f"column '{column}' holds {col.type_name(values)}, not text")
