@@ -463,8 +463,7 @@ class Replica:
         server = server_at(self._membership, sender)
         if self.raft is not None and server is not None:
             self._time.told(server, told.unix_ns, self.raft.configuration.voters, told.asked_ns, now)
-            if self.leads and not self.raft.is_saving:
-                self._append_gathered(now)
+            self._append_gathered(now)
         return self._asked(now)
 
     def _refuse(self, asker: Identity, sequence: int, reason: str) -> None:
