@@ -69,7 +69,7 @@ class Daemon:
 
     @property
     def ended_unasked(self) -> int | None:
-        """The exit status if its process ended without being told to, else None."""
+        """The exit status if its process ended unexpectedly, else None."""
         if self._process is None or self._asked_to_end or self.has_left:
             return None
         return self._process.poll()
@@ -183,7 +183,7 @@ class Fleet:
         return time.monotonic() - began
 
     def died(self) -> str:
-        """Returns which daemons ended without being told to, with their last log lines, or ""."""
+        """Returns which daemons ended unexpectedly, with their last log lines, or ""."""
         found = [
             f"ended by itself with status {daemon.ended_unasked}: {daemon.shard.last_words()}"
             for daemon in self.daemons

@@ -16,7 +16,7 @@ from chaos.trial import Outcome, Suffered
 
 DIGEST_SHOWN: Final = 16
 BESIDE_FLOOR: Final = ("kill", "never")
-"""Faults that the failure detector must detect. A leaving daemon announces it, and after a power cut nobody is left."""
+"""Faults that the failure detector must detect. A leaving daemon announces it; after a power cut no daemon runs."""
 
 
 def recoveries(report: Report) -> dict[str, list[Suffered]]:

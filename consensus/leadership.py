@@ -52,7 +52,7 @@ class Leadership:
 
     @property
     def quorum_lost_ns(self) -> int:
-        """When an election timeout will have passed since a majority was last heard (6.2)."""
+        """When the leader steps down unless a majority is heard: an election timeout after the last time (6.2)."""
         return self.followers.quorum_heard_ns(self._log.configuration.voters) + self._limits.election_timeout_ns
 
     def wake(self, commit_index: int, now: int) -> None:
